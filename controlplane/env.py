@@ -1,0 +1,75 @@
+"""Reads settings from the environment; a value may also come from the file named by NAME_FILE."""
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+class SettingError(Exception):
+    """A setting is missing or malformed: the process must not start."""
+
+
+def env_str(name: str, default: str | None = None) -> str:
+    """Return NAME, else the content of the file NAME_FILE, else the default; raises SettingError."""
+    if name in os.environ:
+        return os.environ[name]
+    file_name = os.environ.get(f"{name}_FILE")
+    if file_name:
+        try:
+            return Path(file_name).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingError(f"{name}_FILE: cannot read {file_name}: {error.strerror}") from error
+    if default is None:
+        raise SettingError(f"{name} is not set (nor {name}_FILE)")
+    return default
+
+
+def env_bool(name: str, default: bool) -> bool:
+    value = env_str(name, str(default)).lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise SettingError(f"{name}: expected true or false, found {value!r}")
+
+
+def env_int(name: str, default: int) -> int:
+    value = env_str(name, str(default))
+    try:
+        return int(value)
+    except ValueError:
+        raise SettingError(f"{name}: expected a whole number, found {value!r}") from None
+
+
+def env_choice(name: str, choices: tuple[str, ...], default: str) -> str:
+    value = env_str(name, default)
+    if value not in choices:
+        raise SettingError(f"{name}: expected one of {', '.join(choices)}, found {value!r}")
+    return value
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    return [part.strip() for part in env_str(name, default).split(",") if part.strip()]
+
+
+def database_from_url(name: str, url: str) -> dict[str, object]:
+    """Django's DATABASES entry for postgres://user:password@host:port/name?host=/socket/dir."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise SettingError(f"{name}: only postgres:// is supported, found {parts.scheme or 'nothing'}://")
+    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+    database = unquote(parts.path.lstrip("/"))
+    if not database:
+        raise SettingError(f"{name}: names no database")
+    return {
+        "ENGINE": "django_prometheus.db.backends.postgresql",
+        "NAME": database,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(query.get("host", parts.hostname or "")),
+        "PORT": str(parts.port or query.get("port", "")),
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "ATOMIC_REQUESTS": False,
+        "OPTIONS": {"connect_timeout": 5, "application_name": "controlplane"},
+    }

@@ -1,0 +1,174 @@
+"""Reads of facts. Every function returns rows or frozen values and changes nothing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from controlplane.errors import NotFound
+from trading import models
+from trading.core import values
+from trading.core.values import Clocks, IntentState, MarketClock, OrderState
+
+UNSETTLED = (OrderState.SENDING, OrderState.UNKNOWN, OrderState.OPEN)
+OPEN_INTENTS = (IntentState.PROPOSED, IntentState.APPROVED, IntentState.DISPATCHED)
+
+
+def get_clocks() -> Clocks:
+    """Both clocks from one statement; without a clock row market time is the database's clock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT clock_timestamp(), c.anchor_at, c.started_at, c.speed, c.paused"
+            " FROM (SELECT 1) one LEFT JOIN trading_marketclock c ON c.id = 1"
+        )
+        wall_at, anchor_at, started_at, speed, paused = cursor.fetchone()
+    if anchor_at is None:
+        return Clocks(wall_at=wall_at, market_at=wall_at)
+    clock = MarketClock(anchor_at=anchor_at, started_at=started_at, speed=speed, paused=paused)
+    return Clocks(wall_at=wall_at, market_at=clock.now(wall_at))
+
+
+def get_market_clock() -> MarketClock | None:
+    """The stored clock, or None where market time is the database's clock (demo and live)."""
+    row = models.MarketClock.objects.filter(id=1).first()
+    if row is None:
+        return None
+    return MarketClock(
+        anchor_at=row.anchor_at, started_at=row.started_at, speed=row.speed, paused=row.paused
+    )
+
+
+def get_account(name: str) -> models.Account:
+    """Raises NotFound."""
+    account = models.Account.objects.filter(name=name).first()
+    if account is None:
+        raise NotFound(f"account: no account named {name!r}", code="account_not_found")
+    return account
+
+
+def list_accounts() -> QuerySet[models.Account]:
+    return models.Account.objects.order_by("name")
+
+
+def list_venue_accounts(account: models.Account | None = None) -> QuerySet[models.VenueAccount]:
+    rows = models.VenueAccount.objects.select_related("account").order_by("account__name", "priority")
+    return rows if account is None else rows.filter(account=account)
+
+
+def get_venue_account(account: models.Account, venue: str) -> models.VenueAccount:
+    """Raises NotFound."""
+    row = models.VenueAccount.objects.select_related("account").filter(account=account, venue=venue).first()
+    if row is None:
+        raise NotFound(f"venue: account {account.name} has no place at {venue}", code="venue_not_found")
+    return row
+
+
+def get_primary(account: models.Account) -> models.VenueAccount:
+    """The venue account of priority 0; raises NotFound."""
+    row = models.VenueAccount.objects.select_related("account").filter(account=account, priority=0).first()
+    if row is None:
+        raise NotFound(f"account {account.name} has no primary venue", code="venue_not_found")
+    return row
+
+
+def list_assignments(account: models.Account) -> QuerySet[models.StrategyAssignment]:
+    return models.StrategyAssignment.objects.filter(account=account, enabled=True).order_by("strategy")
+
+
+def list_symbols(account: models.Account) -> tuple[str, ...]:
+    """Every symbol some enabled strategy of the account trades, sorted."""
+    return tuple(sorted({s for row in list_assignments(account) for s in row.symbols}))
+
+
+def list_open_positions(venue_account: models.VenueAccount) -> QuerySet[models.Position]:
+    return (
+        models.Position.objects.filter(venue_account=venue_account)
+        .exclude(quantity=0)
+        .select_related("entry_intent", "trade", "venue_account__account")
+        .order_by("symbol")
+    )
+
+
+def get_position(venue_account: models.VenueAccount, symbol: str) -> models.Position | None:
+    return models.Position.objects.filter(venue_account=venue_account, symbol=symbol).first()
+
+
+def list_unsettled_orders(
+    venue_account: models.VenueAccount, symbol: str | None = None
+) -> QuerySet[models.Order]:
+    rows = models.Order.objects.filter(venue_account=venue_account, state__in=UNSETTLED).select_related(
+        "intent", "venue_account__account"
+    )
+    return rows.order_by("id") if symbol is None else rows.filter(symbol=symbol).order_by("id")
+
+
+def list_open_intents(account: models.Account) -> QuerySet[models.OrderIntent]:
+    """Intents that may still reach the venue or have not settled there."""
+    return models.OrderIntent.objects.filter(account=account, state__in=OPEN_INTENTS).order_by("created_at")
+
+
+def get_instrument_row(venue: str, symbol: str) -> models.Instrument | None:
+    return models.Instrument.objects.filter(venue=venue, symbol=symbol).first()
+
+
+def get_instrument(venue: str, symbol: str) -> values.Instrument | None:
+    row = get_instrument_row(venue, symbol)
+    return None if row is None else instrument_value(row)
+
+
+def instrument_value(row: models.Instrument) -> values.Instrument:
+    return values.Instrument(
+        venue=row.venue,
+        symbol=row.symbol,
+        base=row.base,
+        is_trading=row.is_trading,
+        tick_size=row.tick_size,
+        lot_size=row.lot_size,
+        min_quantity=row.min_quantity,
+        max_quantity=row.max_quantity,
+        max_market_quantity=row.max_market_quantity,
+        min_notional=row.min_notional,
+        min_price=row.min_price,
+        max_price=row.max_price,
+    )
+
+
+def get_price(venue: str, symbol: str) -> values.Prices | None:
+    row = models.MarketPrice.objects.filter(venue=venue, symbol=symbol).first()
+    return None if row is None else price_value(row)
+
+
+def price_value(row: models.MarketPrice) -> values.Prices:
+    return values.Prices(
+        symbol=row.symbol, mark=row.mark, last=row.last, index=row.index, bid=row.bid, ask=row.ask, at=row.at
+    )
+
+
+def list_prices(venue: str, symbols: Sequence[str]) -> dict[str, values.Prices]:
+    rows = models.MarketPrice.objects.filter(venue=venue, symbol__in=symbols)
+    return {row.symbol: price_value(row) for row in rows}
+
+
+def latest_equity(venue_account: models.VenueAccount) -> models.EquitySample | None:
+    return models.EquitySample.objects.filter(venue_account=venue_account).order_by("-market_at", "-id").first()
+
+
+def equity_at(venue_account: models.VenueAccount, at: datetime) -> models.EquitySample | None:
+    """The last sample at or before the moment, else the first one after it; None if there is none."""
+    rows = models.EquitySample.objects.filter(venue_account=venue_account)
+    before = rows.filter(market_at__lte=at).order_by("-market_at", "-id").first()
+    return before or rows.filter(market_at__gt=at).order_by("market_at", "id").first()
+
+
+def count_entries_since(account: models.Account, since: datetime) -> int:
+    """Entries with a first fill at or after the (market) moment; exits never count."""
+    return models.Trade.objects.filter(venue_account__account=account, opened_at__gte=since).count()
+
+
+def latest_reconciliation(venue_account: models.VenueAccount) -> models.ReconciliationRun | None:
+    return models.ReconciliationRun.objects.filter(venue_account=venue_account).order_by("-finished_at").first()
+
+
+def list_heartbeats() -> dict[str, models.Heartbeat]:
+    return {row.name: row for row in models.Heartbeat.objects.all()}
