@@ -25,7 +25,9 @@ def get_clocks() -> Clocks:
         wall_at, anchor_at, started_at, speed, paused = cursor.fetchone()
     if anchor_at is None:
         return Clocks(wall_at=wall_at, market_at=wall_at)
-    clock = MarketClock(anchor_at=anchor_at, started_at=started_at, speed=speed, paused=paused)
+    clock = MarketClock(
+        anchor_at=anchor_at, started_at=started_at, speed=speed, paused=paused
+    )
     return Clocks(wall_at=wall_at, market_at=clock.now(wall_at))
 
 
@@ -35,7 +37,10 @@ def get_market_clock() -> MarketClock | None:
     if row is None:
         return None
     return MarketClock(
-        anchor_at=row.anchor_at, started_at=row.started_at, speed=row.speed, paused=row.paused
+        anchor_at=row.anchor_at,
+        started_at=row.started_at,
+        speed=row.speed,
+        paused=row.paused,
     )
 
 
@@ -51,29 +56,48 @@ def list_accounts() -> QuerySet[models.Account]:
     return models.Account.objects.order_by("name")
 
 
-def list_venue_accounts(account: models.Account | None = None) -> QuerySet[models.VenueAccount]:
-    rows = models.VenueAccount.objects.select_related("account").order_by("account__name", "priority")
+def list_venue_accounts(
+    account: models.Account | None = None,
+) -> QuerySet[models.VenueAccount]:
+    rows = models.VenueAccount.objects.select_related("account").order_by(
+        "account__name", "priority"
+    )
     return rows if account is None else rows.filter(account=account)
 
 
 def get_venue_account(account: models.Account, venue: str) -> models.VenueAccount:
     """Raises NotFound."""
-    row = models.VenueAccount.objects.select_related("account").filter(account=account, venue=venue).first()
+    row = (
+        models.VenueAccount.objects.select_related("account")
+        .filter(account=account, venue=venue)
+        .first()
+    )
     if row is None:
-        raise NotFound(f"venue: account {account.name} has no place at {venue}", code="venue_not_found")
+        raise NotFound(
+            f"venue: account {account.name} has no place at {venue}",
+            code="venue_not_found",
+        )
     return row
 
 
 def get_primary(account: models.Account) -> models.VenueAccount:
     """The venue account of priority 0; raises NotFound."""
-    row = models.VenueAccount.objects.select_related("account").filter(account=account, priority=0).first()
+    row = (
+        models.VenueAccount.objects.select_related("account")
+        .filter(account=account, priority=0)
+        .first()
+    )
     if row is None:
-        raise NotFound(f"account {account.name} has no primary venue", code="venue_not_found")
+        raise NotFound(
+            f"account {account.name} has no primary venue", code="venue_not_found"
+        )
     return row
 
 
 def list_assignments(account: models.Account) -> QuerySet[models.StrategyAssignment]:
-    return models.StrategyAssignment.objects.filter(account=account, enabled=True).order_by("strategy")
+    return models.StrategyAssignment.objects.filter(
+        account=account, enabled=True
+    ).order_by("strategy")
 
 
 def list_symbols(account: models.Account) -> tuple[str, ...]:
@@ -81,7 +105,9 @@ def list_symbols(account: models.Account) -> tuple[str, ...]:
     return tuple(sorted({s for row in list_assignments(account) for s in row.symbols}))
 
 
-def list_open_positions(venue_account: models.VenueAccount) -> QuerySet[models.Position]:
+def list_open_positions(
+    venue_account: models.VenueAccount,
+) -> QuerySet[models.Position]:
     return (
         models.Position.objects.filter(venue_account=venue_account)
         .exclude(quantity=0)
@@ -90,22 +116,32 @@ def list_open_positions(venue_account: models.VenueAccount) -> QuerySet[models.P
     )
 
 
-def get_position(venue_account: models.VenueAccount, symbol: str) -> models.Position | None:
-    return models.Position.objects.filter(venue_account=venue_account, symbol=symbol).first()
+def get_position(
+    venue_account: models.VenueAccount, symbol: str
+) -> models.Position | None:
+    return models.Position.objects.filter(
+        venue_account=venue_account, symbol=symbol
+    ).first()
 
 
 def list_unsettled_orders(
     venue_account: models.VenueAccount, symbol: str | None = None
 ) -> QuerySet[models.Order]:
-    rows = models.Order.objects.filter(venue_account=venue_account, state__in=UNSETTLED).select_related(
-        "intent", "venue_account__account"
+    rows = models.Order.objects.filter(
+        venue_account=venue_account, state__in=UNSETTLED
+    ).select_related("intent", "venue_account__account")
+    return (
+        rows.order_by("id")
+        if symbol is None
+        else rows.filter(symbol=symbol).order_by("id")
     )
-    return rows.order_by("id") if symbol is None else rows.filter(symbol=symbol).order_by("id")
 
 
 def list_open_intents(account: models.Account) -> QuerySet[models.OrderIntent]:
     """Intents that may still reach the venue or have not settled there."""
-    return models.OrderIntent.objects.filter(account=account, state__in=OPEN_INTENTS).order_by("created_at")
+    return models.OrderIntent.objects.filter(
+        account=account, state__in=OPEN_INTENTS
+    ).order_by("created_at")
 
 
 def get_instrument_row(venue: str, symbol: str) -> models.Instrument | None:
@@ -141,7 +177,13 @@ def get_price(venue: str, symbol: str) -> values.Prices | None:
 
 def price_value(row: models.MarketPrice) -> values.Prices:
     return values.Prices(
-        symbol=row.symbol, mark=row.mark, last=row.last, index=row.index, bid=row.bid, ask=row.ask, at=row.at
+        symbol=row.symbol,
+        mark=row.mark,
+        last=row.last,
+        index=row.index,
+        bid=row.bid,
+        ask=row.ask,
+        at=row.at,
     )
 
 
@@ -151,10 +193,16 @@ def list_prices(venue: str, symbols: Sequence[str]) -> dict[str, values.Prices]:
 
 
 def latest_equity(venue_account: models.VenueAccount) -> models.EquitySample | None:
-    return models.EquitySample.objects.filter(venue_account=venue_account).order_by("-market_at", "-id").first()
+    return (
+        models.EquitySample.objects.filter(venue_account=venue_account)
+        .order_by("-market_at", "-id")
+        .first()
+    )
 
 
-def equity_at(venue_account: models.VenueAccount, at: datetime) -> models.EquitySample | None:
+def equity_at(
+    venue_account: models.VenueAccount, at: datetime
+) -> models.EquitySample | None:
     """The last sample at or before the moment, else the first one after it; None if there is none."""
     rows = models.EquitySample.objects.filter(venue_account=venue_account)
     before = rows.filter(market_at__lte=at).order_by("-market_at", "-id").first()
@@ -163,11 +211,19 @@ def equity_at(venue_account: models.VenueAccount, at: datetime) -> models.Equity
 
 def count_entries_since(account: models.Account, since: datetime) -> int:
     """Entries with a first fill at or after the (market) moment; exits never count."""
-    return models.Trade.objects.filter(venue_account__account=account, opened_at__gte=since).count()
+    return models.Trade.objects.filter(
+        venue_account__account=account, opened_at__gte=since
+    ).count()
 
 
-def latest_reconciliation(venue_account: models.VenueAccount) -> models.ReconciliationRun | None:
-    return models.ReconciliationRun.objects.filter(venue_account=venue_account).order_by("-finished_at").first()
+def latest_reconciliation(
+    venue_account: models.VenueAccount,
+) -> models.ReconciliationRun | None:
+    return (
+        models.ReconciliationRun.objects.filter(venue_account=venue_account)
+        .order_by("-finished_at")
+        .first()
+    )
 
 
 def list_heartbeats() -> dict[str, models.Heartbeat]:

@@ -28,7 +28,9 @@ class AnotherCandleSet(Conflict):
 
 
 @transaction.atomic
-def start_market_clock(*, anchor_at: datetime, speed: int, candle_set: str) -> models.MarketClock:
+def start_market_clock(
+    *, anchor_at: datetime, speed: int, candle_set: str
+) -> models.MarketClock:
     """Start or resume market time; a resumed clock goes on from where it was last seen.
 
     Raises AnotherCandleSet if the desk has lived on other candles.
@@ -66,7 +68,9 @@ def _market_time_last_seen(row: models.MarketClock) -> datetime:
 def touch_market_clock() -> None:
     """Remember that the desk is up now, so that a crash pauses market time here."""
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE trading_marketclock SET seen_at = clock_timestamp() WHERE NOT paused")
+        cursor.execute(
+            "UPDATE trading_marketclock SET seen_at = clock_timestamp() WHERE NOT paused"
+        )
 
 
 @transaction.atomic
@@ -74,16 +78,25 @@ def pause_market_clock() -> None:
     """Stop market time at this moment."""
     clocks = get_clocks()
     models.MarketClock.objects.filter(id=1, paused=False).update(
-        anchor_at=clocks.market_at, started_at=clocks.wall_at, seen_at=clocks.wall_at, paused=True
+        anchor_at=clocks.market_at,
+        started_at=clocks.wall_at,
+        seen_at=clocks.wall_at,
+        paused=True,
     )
 
 
 @transaction.atomic
-def open_account(*, name: str, environment: str, venues: Sequence[str]) -> models.Account:
+def open_account(
+    *, name: str, environment: str, venues: Sequence[str]
+) -> models.Account:
     """Create the account and its venue accounts where missing; the first venue is the primary."""
-    account, _ = models.Account.objects.get_or_create(name=name, defaults={"environment": environment})
+    account, _ = models.Account.objects.get_or_create(
+        name=name, defaults={"environment": environment}
+    )
     if account.environment != environment:
-        raise Conflict(f"account {name} belongs to {account.environment}, not {environment}")
+        raise Conflict(
+            f"account {name} belongs to {account.environment}, not {environment}"
+        )
     for priority, venue in enumerate(venues):
         models.VenueAccount.objects.get_or_create(
             account=account, venue=venue, defaults={"priority": priority}
@@ -96,7 +109,9 @@ def assign_strategy(
 ) -> models.StrategyAssignment:
     """Put the strategy on the account's allow-list for these symbols."""
     row, _ = models.StrategyAssignment.objects.update_or_create(
-        account=account, strategy=strategy, defaults={"symbols": sorted(symbols), "enabled": True}
+        account=account,
+        strategy=strategy,
+        defaults={"symbols": sorted(symbols), "enabled": True},
     )
     return row
 
@@ -135,7 +150,9 @@ def register_intent(
 
     Raises InvalidInput (field named) and ClientRefReused.
     """
-    _check_numbers(quantity=quantity, price=price, stop_loss=stop_loss, take_profit=take_profit)
+    _check_numbers(
+        quantity=quantity, price=price, stop_loss=stop_loss, take_profit=take_profit
+    )
     body: dict[str, Any] = {
         "venue_account": venue_account,
         "strategy": strategy,
@@ -163,11 +180,15 @@ def register_intent(
                 **body,
             )
     except IntegrityError:
-        first = models.OrderIntent.objects.filter(account=account, client_ref=client_ref).first()
+        first = models.OrderIntent.objects.filter(
+            account=account, client_ref=client_ref
+        ).first()
         if first is None:
             raise
     if first.body_digest != digest:
-        raise ClientRefReused(f"client_ref: {client_ref!r} was used for another order intent")
+        raise ClientRefReused(
+            f"client_ref: {client_ref!r} was used for another order intent"
+        )
     return first
 
 
@@ -178,14 +199,20 @@ def _check_numbers(**numbers: Decimal | None) -> None:
                 raise InvalidInput("quantity: required")
             continue
         if not number.is_finite() or number <= 0:
-            raise InvalidInput(f"{field}: must be a finite number above zero, found {number}")
+            raise InvalidInput(
+                f"{field}: must be a finite number above zero, found {number}"
+            )
         if number >= Decimal(10) ** 15 or number != round(number, 10):
-            raise InvalidInput(f"{field}: at most 15 digits before and 10 after the point, found {number}")
+            raise InvalidInput(
+                f"{field}: at most 15 digits before and 10 after the point, found {number}"
+            )
 
 
 def _digest_body(body: Mapping[str, Any]) -> str:
     def as_text(value: Any) -> str:
-        return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
+        return (
+            format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
+        )
 
     text = "\n".join(f"{key}={as_text(value)}" for key, value in sorted(body.items()))
     return hashlib.sha256(text.encode()).hexdigest()
