@@ -145,6 +145,7 @@ def register_intent(
     source: str,
     market_at: datetime,
     time_in_force: TimeInForce = TimeInForce.GTC,
+    execute: bool = True,
 ) -> models.OrderIntent:
     """Commit the request before judgement; the same reference returns the first row.
 
@@ -167,6 +168,7 @@ def register_intent(
         "take_profit": take_profit,
         "reduce_only": reduce_only,
         "source": source,
+        "execute": execute,
     }
     digest = _digest_body(body | {"venue_account": str(venue_account)})
     try:

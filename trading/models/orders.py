@@ -35,6 +35,8 @@ class OrderIntent(models.Model):
     client_ref = models.CharField(max_length=64)
     body_digest = models.CharField(max_length=64)
     source = models.CharField(max_length=40)
+    # False asks for a judgement only: such an intent is never sent.
+    execute = models.BooleanField(default=True)
     state = models.CharField(max_length=10, choices=choices(IntentState), default=IntentState.PROPOSED)
     version = models.BigIntegerField(default=1)
     decision_id = models.BigIntegerField(null=True, unique=True)

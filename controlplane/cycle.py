@@ -1,0 +1,219 @@
+"""The trading cycle: recover, observe, propose, judge, dispatch, protect, assess.
+
+One cycle per account and market bar; the CycleRun row is the claim, so that two workers or a
+redelivered task cannot run the same bar twice.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+import risk.services
+from controlplane.errors import DomainError
+from risk.selectors import get_active_limits
+from trading import market, models, recovery, selectors, services
+from trading.core.sizing import plan_entry
+from trading.core.values import Clocks, OrderPurpose, OrderType, Side
+from trading.reconcile import reconcile_venue_account
+from trading.strategies import Enter, Holding, Leave, View, get_strategy
+
+logger = logging.getLogger(__name__)
+
+BAR = timedelta(minutes=1)
+RECONCILE_EVERY = timedelta(seconds=5)
+SETTINGS_LIVE_FOR = timedelta(minutes=10)
+# Entries ask for a little less than the cap, so that a tick between sizing and judging does not deny them.
+CAP_SHARE = Decimal("0.97")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What one strategy wants in one symbol."""
+
+    strategy: str
+    symbol: str
+    signal: Enter | Leave
+    holding: Holding | None
+
+
+def run_due_cycles() -> list[models.CycleRun]:
+    """Run the current bar's cycle of every account that has not had it."""
+    runs = []
+    for account in selectors.list_accounts().filter(environment=settings.TRADING_ENVIRONMENT):
+        claimed = _claim(account, floor_to_bar(selectors.get_clocks().market_at))
+        if claimed is not None:
+            runs.append(_run(claimed))
+    return runs
+
+
+def floor_to_bar(at: datetime) -> datetime:
+    """The opening of the market bar that contains the moment."""
+    return at - timedelta(seconds=at.timestamp() % BAR.total_seconds())
+
+
+def _claim(account: models.Account, bar_at: datetime) -> models.CycleRun | None:
+    try:
+        with transaction.atomic():
+            return models.CycleRun.objects.create(account=account, bar_at=bar_at, state="running")
+    except IntegrityError:
+        return None
+
+
+def _run(run: models.CycleRun) -> models.CycleRun:
+    """Trade one bar; a refusal (an unreachable venue, say) fails the cycle, a bug propagates."""
+    try:
+        run.detail, run.state = dict(_trade(run)), "done"
+    except DomainError as refusal:
+        logger.warning("cycle %s failed: %s: %s", run, refusal.code, refusal)
+        run.detail, run.state = {"code": refusal.code, "error": str(refusal)}, "failed"
+    models.CycleRun.objects.filter(pk=run.pk).update(state=run.state, detail=run.detail, finished_at=Now())
+    return run
+
+
+def _trade(run: models.CycleRun) -> Counter[str]:
+    venue_account = selectors.get_primary(run.account)
+    _observe(venue_account)
+    risk.services.assess_global_risk(clocks=selectors.get_clocks())
+    done: Counter[str] = Counter()
+    for wish in _collect_wishes(venue_account, run.bar_at):
+        done[_act(venue_account, wish, run.bar_at)] += 1
+    return done
+
+
+def _observe(venue_account: models.VenueAccount) -> None:
+    """Settle what is open, then read prices, balance and, when due, the whole book."""
+    clocks = selectors.get_clocks()
+    recovery.recover_venue_account(venue_account=venue_account, wall_at=clocks.wall_at)
+    market.refresh_prices(
+        venue=venue_account.venue,
+        account=venue_account.account.name,
+        symbols=selectors.list_symbols(venue_account.account),
+    )
+    latest = selectors.latest_reconciliation(venue_account)
+    if latest is None or clocks.wall_at - latest.finished_at >= RECONCILE_EVERY:
+        reconcile_venue_account(venue_account=venue_account, market_at=selectors.get_clocks().market_at)
+
+
+def _collect_wishes(venue_account: models.VenueAccount, bar_at: datetime) -> Iterator[Wish]:
+    bars: dict[tuple[str, str], tuple[object, ...]] = {}
+    for assignment in selectors.list_assignments(venue_account.account):
+        strategy = get_strategy(assignment.strategy)
+        for symbol in assignment.symbols:
+            key = (symbol, strategy.interval)
+            if key not in bars:
+                bars[key] = market.fetch_bars(
+                    venue=venue_account.venue,
+                    account=venue_account.account.name,
+                    symbol=symbol,
+                    interval=strategy.interval,
+                    limit=strategy.lookback + 1,
+                )
+            closed = tuple(bar for bar in bars[key] if bar.open_at < bar_at)
+            holding = _get_holding(venue_account, symbol, strategy.name)
+            view = View(symbol=symbol, bars=closed, holding=holding, market_at=bar_at)
+            signal = strategy.propose(view)
+            if signal is not None:
+                yield Wish(strategy=strategy.name, symbol=symbol, signal=signal, holding=holding)
+
+
+def _get_holding(venue_account: models.VenueAccount, symbol: str, strategy: str) -> Holding | None:
+    position = selectors.get_position(venue_account, symbol)
+    if position is None or position.quantity == 0 or position.strategy != strategy:
+        return None
+    if position.entry_price is None or position.opened_at is None:
+        return None
+    return Holding(
+        side=Side.BUY if position.quantity > 0 else Side.SELL,
+        quantity=abs(position.quantity),
+        entry_price=position.entry_price,
+        opened_at=position.opened_at,
+    )
+
+
+def _act(venue_account: models.VenueAccount, wish: Wish, bar_at: datetime) -> str:
+    """Turn a wish into an intent, judge it and, where allowed, send it; returns what became of it."""
+    if isinstance(wish.signal, Leave):
+        intent = _register_exit(venue_account, wish, bar_at)
+    else:
+        intent = _register_entry(venue_account, wish, bar_at)
+    return risk.services.execute_intent(intent_id=intent.id, clocks=selectors.get_clocks()).summary
+
+
+def _register_entry(venue_account: models.VenueAccount, wish: Wish, bar_at: datetime) -> models.OrderIntent:
+    assert isinstance(wish.signal, Enter)
+    account = venue_account.account
+    limits = get_active_limits(account)
+    prices = market.refresh_prices(
+        venue=venue_account.venue, account=account.name, symbols=[wish.symbol]
+    )[wish.symbol]
+    instrument = market.get_or_refresh_instrument(venue_account=venue_account, symbol=wish.symbol)
+    market.prepare_symbol_if_stale(
+        venue_account=venue_account,
+        symbol=wish.symbol,
+        leverage=int(limits.max_leverage),
+        stop_ratio=wish.signal.stop_ratio,
+        wall_at=selectors.get_clocks().wall_at,
+        lives_for=SETTINGS_LIVE_FOR,
+    )
+    plan = plan_entry(
+        side=wish.signal.side,
+        reference_price=prices.mark,
+        notional_cap=limits.max_position_notional * CAP_SHARE,
+        stop_ratio=wish.signal.stop_ratio,
+        target_ratio=wish.signal.target_ratio,
+        instrument=instrument,
+    )
+    return services.register_intent(
+        account=account,
+        venue_account=venue_account,
+        strategy=wish.strategy,
+        symbol=wish.symbol,
+        side=wish.signal.side,
+        order_type=OrderType.MARKET,
+        quantity=plan.quantity,
+        price=None,
+        stop_loss=plan.stop_loss,
+        take_profit=plan.take_profit,
+        reduce_only=False,
+        purpose=OrderPurpose.ENTRY,
+        signal_at=selectors.get_clocks().market_at,
+        client_ref=_client_ref(wish, bar_at),
+        source="strategy",
+        market_at=selectors.get_clocks().market_at,
+    )
+
+
+def _register_exit(venue_account: models.VenueAccount, wish: Wish, bar_at: datetime) -> models.OrderIntent:
+    assert wish.holding is not None
+    market_at = selectors.get_clocks().market_at
+    return services.register_intent(
+        account=venue_account.account,
+        venue_account=venue_account,
+        strategy=wish.strategy,
+        symbol=wish.symbol,
+        side=wish.holding.side.opposite,
+        order_type=OrderType.MARKET,
+        quantity=wish.holding.quantity,
+        price=None,
+        stop_loss=None,
+        take_profit=None,
+        reduce_only=True,
+        purpose=OrderPurpose.EXIT,
+        signal_at=market_at,
+        client_ref=_client_ref(wish, bar_at),
+        source="strategy",
+        market_at=market_at,
+    )
+
+
+def _client_ref(wish: Wish, bar_at: datetime) -> str:
+    """The same wish of the same bar is the same intent, however often the cycle runs."""
+    verb = "leave" if isinstance(wish.signal, Leave) else "enter"
+    return f"{wish.strategy}-{wish.symbol}-{bar_at:%Y%m%d%H%M}-{verb}"

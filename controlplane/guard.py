@@ -1,0 +1,135 @@
+"""The guard: a small process that watches and stops, without Celery or Redis.
+
+Each duty runs in a thread of its own with its own database connection, so that a venue that
+does not answer cannot hold up a lease, and a duty that fails leaves its own heartbeat stale
+while the others go on. The stop's sweep is woken by NOTIFY and polls once a second besides.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+from django.conf import settings
+from django.db import connection, connections
+
+import golive.services
+import risk.services
+from controlplane.alerts.services import deliver_pending
+from controlplane.audit.sealing import seal_streams
+from trading import models, recovery, selectors, services
+
+logger = logging.getLogger(__name__)
+
+STOP_CHANNEL = "emergency_stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """Something the guard does every `every` seconds, or at once when woken."""
+
+    name: str
+    every: float
+    run: Callable[[], None]
+
+
+def sweep_stops() -> None:
+    """Start or resume the sweep of every stop that the venues have not confirmed."""
+    for event in risk.services.list_unfinished_stops():
+        risk.services.sweep_stop(event_id=event.pk, clocks=selectors.get_clocks())
+
+
+def recover_orders() -> None:
+    """Settle what a dead worker left, and protect what it left unprotected."""
+    for venue_account in _list_venue_accounts():
+        recovery.recover_venue_account(venue_account=venue_account, wall_at=selectors.get_clocks().wall_at)
+
+
+def renew_leases() -> None:
+    golive.services.renew_leases(wall_at=selectors.get_clocks().wall_at)
+
+
+def assess_risk() -> None:
+    risk.services.assess_global_risk(clocks=selectors.get_clocks())
+
+
+def seal_records() -> None:
+    seal_streams(now=selectors.get_clocks().wall_at)
+
+
+def deliver_alerts() -> None:
+    deliver_pending(wall_at=selectors.get_clocks().wall_at)
+
+
+def _list_venue_accounts() -> list[models.VenueAccount]:
+    rows = selectors.list_venue_accounts().filter(account__environment=settings.TRADING_ENVIRONMENT)
+    return list(rows)
+
+
+# In the order of what matters most.
+DUTIES = (
+    Duty(name="sweep", every=1.0, run=sweep_stops),
+    Duty(name="recovery", every=1.0, run=recover_orders),
+    Duty(name="leases", every=5.0, run=renew_leases),
+    Duty(name="risk", every=2.0, run=assess_risk),
+    Duty(name="alerts", every=1.0, run=deliver_alerts),
+    Duty(name="seal", every=5.0, run=seal_records),
+)
+
+
+class Guard:
+    """Runs the duties until told to stop."""
+
+    def __init__(self, duties: tuple[Duty, ...] = DUTIES) -> None:
+        self._duties = duties
+        self._stopping = threading.Event()
+        self._wake = {duty.name: threading.Event() for duty in duties}
+
+    def run(self) -> None:
+        """Block until `stop` is called; returns when every duty has ended."""
+        threads = [
+            threading.Thread(target=self._perform, args=(duty,), name=duty.name) for duty in self._duties
+        ]
+        threads.append(threading.Thread(target=self._listen, name="listen"))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for event in self._wake.values():
+            event.set()
+
+    def _perform(self, duty: Duty) -> None:
+        while not self._stopping.is_set():
+            try:
+                duty.run()
+                services.record_heartbeat(name=f"guard:{duty.name}")
+            except Exception:  # noqa: BLE001 - one broken duty must not end the others; its heartbeat goes stale, and stale denies
+                logger.exception("the duty %s failed", duty.name)
+                connection.close()
+            self._wake[duty.name].wait(duty.every)
+            self._wake[duty.name].clear()
+        connections.close_all()
+
+    def _listen(self) -> None:
+        """Wake the sweep at a trip's commit; without the channel the poll still finds it."""
+        while not self._stopping.is_set():
+            try:
+                self._wait_for_notices()
+            except psycopg.Error as error:
+                logger.warning("listening for trips failed, polling goes on: %s", error)
+                self._stopping.wait(1.0)
+
+    def _wait_for_notices(self) -> None:
+        parameters = connection.get_connection_params()
+        parameters.pop("cursor_factory", None)
+        parameters.pop("context", None)
+        with psycopg.connect(**parameters, autocommit=True) as listener:
+            listener.execute(f"LISTEN {STOP_CHANNEL}")
+            while not self._stopping.is_set():
+                for _ in listener.notifies(timeout=1.0, stop_after=1):
+                    if "sweep" in self._wake:
+                        self._wake["sweep"].set()

@@ -1,0 +1,19 @@
+"""Run the guard until SIGTERM or Ctrl-C."""
+
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from controlplane.guard import Guard
+
+
+class Command(BaseCommand):
+    help = "Watch triggers, leases and workers; sweep emergency stops; recover what a dead worker left."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        guard = Guard()
+        signal.signal(signal.SIGTERM, lambda *_: guard.stop())
+        signal.signal(signal.SIGINT, lambda *_: guard.stop())
+        self.stdout.write("guard: watching")
+        guard.run()
