@@ -1,0 +1,6 @@
+ACTIONS = frozenset(
+    {
+        "audit.sealed",
+        "audit.exported",
+    }
+)

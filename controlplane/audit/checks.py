@@ -1,0 +1,1 @@
+"""System checks; filled with the database's own view of its guards."""
