@@ -1,0 +1,205 @@
+"""Writes: designations, tokens, second factors; and the checks of who may do what."""
+
+import base64
+import secrets
+from collections.abc import Collection, Iterable
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission, User
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from controlplane.approvals import core, selectors
+from controlplane.approvals.core import Actor, Role, TokenScope
+from controlplane.approvals.models import ApiToken, Designation, SecondFactor
+from controlplane.audit import services as audit
+from controlplane.errors import Conflict, InvalidInput, NotFound, NotPermitted
+
+VIEWERS = "viewers"
+LAST_USE_RESOLUTION = timedelta(minutes=1)
+
+
+class NotDesignated(NotPermitted):
+    """The actor holds no designation that allows this."""
+
+    code = "not_designated"
+
+
+class TokenInvalid(NotPermitted):
+    """No living token has this value, or its user is deactivated."""
+
+    code = "token_invalid"
+
+
+class ScopeMissing(NotPermitted):
+    """The token is not for this."""
+
+    code = "scope_missing"
+
+
+def require_role(actor: Actor, role: Role) -> None:
+    """Raise NotDesignated unless the role is designated to the actor now."""
+    require_any_role(actor, frozenset({role}))
+
+
+def require_any_role(actor: Actor, roles: frozenset[Role]) -> None:
+    """Raise NotDesignated unless one of the roles is designated to the actor now."""
+    if not core.has_any_role(actor, roles):
+        wanted = " or ".join(sorted(role.value for role in roles))
+        raise NotDesignated(f"{actor.name} is not designated as {wanted}")
+
+
+def require_scope(actor: Actor, scope: TokenScope) -> None:
+    """Raise ScopeMissing if the actor is a token without the scope."""
+    if actor.kind is core.ActorKind.TOKEN and scope not in actor.scopes:
+        raise ScopeMissing(f"token {actor.name} has no scope {scope.value!r}")
+
+
+def check_token(raw: str, scope: TokenScope | None = None) -> Actor:
+    """The token's actor, with the designations of its user; raises TokenInvalid or ScopeMissing."""
+    token = (
+        ApiToken.objects.select_related("user")
+        .filter(token_sha256=core.hash_token(raw), revoked_at__isnull=True, user__is_active=True)
+        .first()
+    )
+    if token is None:
+        raise TokenInvalid("the token is unknown or revoked")
+    _note_use(token)
+    actor = selectors.actor_of_token(token)
+    if scope is not None:
+        require_scope(actor, scope)
+    return actor
+
+
+def _note_use(token: ApiToken) -> None:
+    """Stamp the use, at most once a minute, so that reading stays cheap."""
+    ApiToken.objects.filter(
+        Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - LAST_USE_RESOLUTION), pk=token.pk
+    ).update(last_used_at=Now())
+
+
+@transaction.atomic
+def create_token(
+    *, name: str, user: User, scopes: Iterable[TokenScope], actor: Actor, reason: str, raw: str | None = None
+) -> tuple[ApiToken, str]:
+    """Make a token and return it with its value, which is shown once; raises Conflict for a used name."""
+    raw = raw or secrets.token_urlsafe(32)
+    try:
+        with transaction.atomic():
+            token = ApiToken.objects.create(
+                name=name,
+                user=user,
+                scopes=sorted(scope.value for scope in scopes),
+                token_sha256=core.hash_token(raw),
+            )
+    except IntegrityError:
+        raise Conflict(f"name: a living token is named {name!r}", code="token_exists") from None
+    audit.record(
+        action="approvals.token_create",
+        actor=actor.audit_name,
+        subject_type="token",
+        subject_id=name,
+        reason=reason,
+        detail={"user": user.get_username(), "scopes": token.scopes},
+    )
+    return token, raw
+
+
+@transaction.atomic
+def revoke_token(*, name: str, actor: Actor, reason: str) -> None:
+    """End the living token of that name at once; raises NotFound."""
+    revoked = ApiToken.objects.filter(name=name, revoked_at__isnull=True).update(revoked_at=Now())
+    if not revoked:
+        raise NotFound(f"name: no living token is named {name!r}", code="token_not_found")
+    audit.record(
+        action="approvals.token_revoke",
+        actor=actor.audit_name,
+        subject_type="token",
+        subject_id=name,
+        reason=reason,
+    )
+
+
+@transaction.atomic
+def designate(*, user: User, role: Role, actor: Actor, reason: str) -> Designation:
+    """Give the user the role; an open designation is returned as it is."""
+    row, created = Designation.objects.get_or_create(
+        user=user, role=role.value, valid_to=None, defaults={"designated_by": actor.audit_name}
+    )
+    if created:
+        audit.record(
+            action="approvals.designate",
+            actor=actor.audit_name,
+            subject_type="user",
+            subject_id=user.get_username(),
+            reason=reason,
+            detail={"role": role.value},
+        )
+    return row
+
+
+@transaction.atomic
+def enrol_second_factor(*, user: User, totp_secret: str, actor: Actor, reason: str) -> SecondFactor:
+    """Store the user's TOTP secret, replacing an earlier one; raises InvalidInput if it is not base32."""
+    try:
+        core.totp_code(totp_secret, 0)
+    except ValueError:
+        raise InvalidInput("totp_secret: expected base32") from None
+    row, _ = SecondFactor.objects.update_or_create(
+        user=user, defaults={"totp_secret": totp_secret, "enrolled_at": Now()}
+    )
+    audit.record(
+        action="approvals.second_factor_enrol",
+        actor=actor.audit_name,
+        subject_type="user",
+        subject_id=user.get_username(),
+        reason=reason,
+    )
+    return row
+
+
+def generate_totp_secret() -> str:
+    """160 random bits as base32 (RFC 4226, section 4)."""
+    return base64.b32encode(secrets.token_bytes(20)).decode()
+
+
+@transaction.atomic
+def create_user(*, name: str, password: str, actor: Actor, reason: str) -> User:
+    """Make a user who may sign in and view every fact; raises Conflict for a used name."""
+    if get_user_model().objects.filter(username=name).exists():
+        raise Conflict(f"name: a user is named {name!r}", code="user_exists")
+    user = get_user_model().objects.create_user(username=name, password=password, is_staff=True)
+    user.groups.add(ensure_viewers())
+    audit.record(
+        action="approvals.user_create",
+        actor=actor.audit_name,
+        subject_type="user",
+        subject_id=name,
+        reason=reason,
+    )
+    return user
+
+
+@transaction.atomic
+def set_password(*, user: User, password: str, actor: Actor, reason: str) -> None:
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    audit.record(
+        action="approvals.password_set",
+        actor=actor.audit_name,
+        subject_type="user",
+        subject_id=user.get_username(),
+        reason=reason,
+    )
+
+
+def ensure_viewers(hidden: Collection[str] = ("secondfactor", "session")) -> Group:
+    """The group that may view every kind of fact and change none."""
+    group, _ = Group.objects.get_or_create(name=VIEWERS)
+    permissions = Permission.objects.filter(codename__startswith="view_").exclude(
+        content_type__model__in=hidden
+    )
+    group.permissions.set(permissions)
+    return group
