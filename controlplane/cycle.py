@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypedDict
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 import risk.services
-from controlplane.errors import DomainError
+from controlplane.errors import Conflict, DomainError
 from risk.selectors import get_active_limits
 from trading import market, models, recovery, selectors, services
 from trading.core.sizing import plan_entry
@@ -139,81 +140,85 @@ def _get_holding(venue_account: models.VenueAccount, symbol: str, strategy: str)
 
 def _act(venue_account: models.VenueAccount, wish: Wish, bar_at: datetime) -> str:
     """Turn a wish into an intent, judge it and, where allowed, send it; returns what became of it."""
-    if isinstance(wish.signal, Leave):
-        intent = _register_exit(venue_account, wish, bar_at)
-    else:
-        intent = _register_entry(venue_account, wish, bar_at)
-    return risk.services.execute_intent(intent_id=intent.id, clocks=selectors.get_clocks()).summary
-
-
-def _register_entry(venue_account: models.VenueAccount, wish: Wish, bar_at: datetime) -> models.OrderIntent:
-    assert isinstance(wish.signal, Enter)
-    account = venue_account.account
-    limits = get_active_limits(account)
-    prices = market.refresh_prices(
-        venue=venue_account.venue, account=account.name, symbols=[wish.symbol]
-    )[wish.symbol]
-    instrument = market.get_or_refresh_instrument(venue_account=venue_account, symbol=wish.symbol)
-    market.prepare_symbol_if_stale(
-        venue_account=venue_account,
-        symbol=wish.symbol,
-        leverage=int(limits.max_leverage),
-        stop_ratio=wish.signal.stop_ratio,
-        wall_at=selectors.get_clocks().wall_at,
-        lives_for=SETTINGS_LIVE_FOR,
-    )
-    plan = plan_entry(
-        side=wish.signal.side,
-        reference_price=prices.mark,
-        notional_cap=limits.max_position_notional * CAP_SHARE,
-        stop_ratio=wish.signal.stop_ratio,
-        target_ratio=wish.signal.target_ratio,
-        instrument=instrument,
-    )
-    return services.register_intent(
-        account=account,
-        venue_account=venue_account,
-        strategy=wish.strategy,
-        symbol=wish.symbol,
-        side=wish.signal.side,
-        order_type=OrderType.MARKET,
-        quantity=plan.quantity,
-        price=None,
-        stop_loss=plan.stop_loss,
-        take_profit=plan.take_profit,
-        reduce_only=False,
-        purpose=OrderPurpose.ENTRY,
-        signal_at=selectors.get_clocks().market_at,
-        client_ref=_client_ref(wish, bar_at),
-        source="strategy",
-        market_at=selectors.get_clocks().market_at,
-    )
-
-
-def _register_exit(venue_account: models.VenueAccount, wish: Wish, bar_at: datetime) -> models.OrderIntent:
-    assert wish.holding is not None
     market_at = selectors.get_clocks().market_at
-    return services.register_intent(
+    if isinstance(wish.signal, Enter):
+        verb, body = "enter", _entry_body(venue_account, wish.symbol, wish.signal)
+    else:
+        verb, body = "leave", _exit_body(wish)
+    intent = services.register_intent(
         account=venue_account.account,
         venue_account=venue_account,
         strategy=wish.strategy,
         symbol=wish.symbol,
-        side=wish.holding.side.opposite,
         order_type=OrderType.MARKET,
-        quantity=wish.holding.quantity,
         price=None,
-        stop_loss=None,
-        take_profit=None,
-        reduce_only=True,
-        purpose=OrderPurpose.EXIT,
-        signal_at=market_at,
-        client_ref=_client_ref(wish, bar_at),
         source="strategy",
+        # The same wish of the same bar is the same intent, however often the cycle runs.
+        client_ref=f"{wish.strategy}-{wish.symbol}-{bar_at:%Y%m%d%H%M}-{verb}",
+        signal_at=market_at,
         market_at=market_at,
+        **body,
+    )
+    return risk.services.execute_intent(intent_id=intent.id, clocks=selectors.get_clocks()).summary
+
+
+class WishBody(TypedDict):
+    """The part of an intent in which an entry and an exit differ."""
+
+    side: Side
+    purpose: OrderPurpose
+    quantity: Decimal
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    reduce_only: bool
+
+
+def _entry_body(venue_account: models.VenueAccount, symbol: str, signal: Enter) -> WishBody:
+    limits = get_active_limits(venue_account.account)
+    prices = market.refresh_prices(
+        venue=venue_account.venue, account=venue_account.account.name, symbols=[symbol]
+    )[symbol]
+    _prepare_symbol(venue_account, symbol, signal, int(limits.max_leverage))
+    plan = plan_entry(
+        side=signal.side,
+        reference_price=prices.mark,
+        notional_cap=limits.max_position_notional * CAP_SHARE,
+        stop_ratio=signal.stop_ratio,
+        target_ratio=signal.target_ratio,
+        instrument=market.get_or_refresh_instrument(venue_account=venue_account, symbol=symbol),
+    )
+    return WishBody(
+        side=signal.side,
+        purpose=OrderPurpose.ENTRY,
+        quantity=plan.quantity,
+        stop_loss=plan.stop_loss,
+        take_profit=plan.take_profit,
+        reduce_only=False,
     )
 
 
-def _client_ref(wish: Wish, bar_at: datetime) -> str:
-    """The same wish of the same bar is the same intent, however often the cycle runs."""
-    verb = "leave" if isinstance(wish.signal, Leave) else "enter"
-    return f"{wish.strategy}-{wish.symbol}-{bar_at:%Y%m%d%H%M}-{verb}"
+def _exit_body(wish: Wish) -> WishBody:
+    if wish.holding is None:
+        raise Conflict(f"{wish.strategy} wants out of {wish.symbol} but holds nothing there")
+    return WishBody(
+        side=wish.holding.side.opposite,
+        purpose=OrderPurpose.EXIT,
+        quantity=wish.holding.quantity,
+        stop_loss=None,
+        take_profit=None,
+        reduce_only=True,
+    )
+
+
+def _prepare_symbol(venue_account: models.VenueAccount, symbol: str, signal: Enter, leverage: int) -> None:
+    """Set and read back leverage and isolated margin where that is not known or no longer fresh."""
+    setting = selectors.get_venue_setting(venue_account, symbol)
+    clocks = selectors.get_clocks()
+    if setting is None or clocks.wall_at - setting.read_at >= SETTINGS_LIVE_FOR:
+        market.prepare_symbol(
+            venue_account=venue_account,
+            symbol=symbol,
+            leverage=leverage,
+            stop_ratio=signal.stop_ratio,
+            market_at=clocks.market_at,
+        )

@@ -25,9 +25,7 @@ def get_clocks() -> Clocks:
         wall_at, anchor_at, started_at, speed, paused = cursor.fetchone()
     if anchor_at is None:
         return Clocks(wall_at=wall_at, market_at=wall_at)
-    clock = MarketClock(
-        anchor_at=anchor_at, started_at=started_at, speed=speed, paused=paused
-    )
+    clock = MarketClock(anchor_at=anchor_at, started_at=started_at, speed=speed, paused=paused)
     return Clocks(wall_at=wall_at, market_at=clock.now(wall_at))
 
 
@@ -59,19 +57,13 @@ def list_accounts() -> QuerySet[models.Account]:
 def list_venue_accounts(
     account: models.Account | None = None,
 ) -> QuerySet[models.VenueAccount]:
-    rows = models.VenueAccount.objects.select_related("account").order_by(
-        "account__name", "priority"
-    )
+    rows = models.VenueAccount.objects.select_related("account").order_by("account__name", "priority")
     return rows if account is None else rows.filter(account=account)
 
 
 def get_venue_account(account: models.Account, venue: str) -> models.VenueAccount:
     """Raises NotFound."""
-    row = (
-        models.VenueAccount.objects.select_related("account")
-        .filter(account=account, venue=venue)
-        .first()
-    )
+    row = models.VenueAccount.objects.select_related("account").filter(account=account, venue=venue).first()
     if row is None:
         raise NotFound(
             f"venue: account {account.name} has no place at {venue}",
@@ -82,22 +74,14 @@ def get_venue_account(account: models.Account, venue: str) -> models.VenueAccoun
 
 def get_primary(account: models.Account) -> models.VenueAccount:
     """The venue account of priority 0; raises NotFound."""
-    row = (
-        models.VenueAccount.objects.select_related("account")
-        .filter(account=account, priority=0)
-        .first()
-    )
+    row = models.VenueAccount.objects.select_related("account").filter(account=account, priority=0).first()
     if row is None:
-        raise NotFound(
-            f"account {account.name} has no primary venue", code="venue_not_found"
-        )
+        raise NotFound(f"account {account.name} has no primary venue", code="venue_not_found")
     return row
 
 
 def list_assignments(account: models.Account) -> QuerySet[models.StrategyAssignment]:
-    return models.StrategyAssignment.objects.filter(
-        account=account, enabled=True
-    ).order_by("strategy")
+    return models.StrategyAssignment.objects.filter(account=account, enabled=True).order_by("strategy")
 
 
 def list_symbols(account: models.Account) -> tuple[str, ...]:
@@ -116,32 +100,22 @@ def list_open_positions(
     )
 
 
-def get_position(
-    venue_account: models.VenueAccount, symbol: str
-) -> models.Position | None:
-    return models.Position.objects.filter(
-        venue_account=venue_account, symbol=symbol
-    ).first()
+def get_position(venue_account: models.VenueAccount, symbol: str) -> models.Position | None:
+    return models.Position.objects.filter(venue_account=venue_account, symbol=symbol).first()
 
 
 def list_unsettled_orders(
     venue_account: models.VenueAccount, symbol: str | None = None
 ) -> QuerySet[models.Order]:
-    rows = models.Order.objects.filter(
-        venue_account=venue_account, state__in=UNSETTLED
-    ).select_related("intent", "venue_account__account")
-    return (
-        rows.order_by("id")
-        if symbol is None
-        else rows.filter(symbol=symbol).order_by("id")
+    rows = models.Order.objects.filter(venue_account=venue_account, state__in=UNSETTLED).select_related(
+        "intent", "venue_account__account"
     )
+    return rows.order_by("id") if symbol is None else rows.filter(symbol=symbol).order_by("id")
 
 
 def list_open_intents(account: models.Account) -> QuerySet[models.OrderIntent]:
     """Intents that may still reach the venue or have not settled there."""
-    return models.OrderIntent.objects.filter(
-        account=account, state__in=OPEN_INTENTS
-    ).order_by("created_at")
+    return models.OrderIntent.objects.filter(account=account, state__in=OPEN_INTENTS).order_by("created_at")
 
 
 def get_instrument_row(venue: str, symbol: str) -> models.Instrument | None:
@@ -170,6 +144,10 @@ def instrument_value(row: models.Instrument) -> values.Instrument:
     )
 
 
+def get_venue_setting(venue_account: models.VenueAccount, symbol: str) -> models.VenueSetting | None:
+    return models.VenueSetting.objects.filter(venue_account=venue_account, symbol=symbol).first()
+
+
 def get_price(venue: str, symbol: str) -> values.Prices | None:
     row = models.MarketPrice.objects.filter(venue=venue, symbol=symbol).first()
     return None if row is None else price_value(row)
@@ -194,15 +172,11 @@ def list_prices(venue: str, symbols: Sequence[str]) -> dict[str, values.Prices]:
 
 def latest_equity(venue_account: models.VenueAccount) -> models.EquitySample | None:
     return (
-        models.EquitySample.objects.filter(venue_account=venue_account)
-        .order_by("-market_at", "-id")
-        .first()
+        models.EquitySample.objects.filter(venue_account=venue_account).order_by("-market_at", "-id").first()
     )
 
 
-def equity_at(
-    venue_account: models.VenueAccount, at: datetime
-) -> models.EquitySample | None:
+def equity_at(venue_account: models.VenueAccount, at: datetime) -> models.EquitySample | None:
     """The last sample at or before the moment, else the first one after it; None if there is none."""
     rows = models.EquitySample.objects.filter(venue_account=venue_account)
     before = rows.filter(market_at__lte=at).order_by("-market_at", "-id").first()
@@ -211,18 +185,14 @@ def equity_at(
 
 def count_entries_since(account: models.Account, since: datetime) -> int:
     """Entries with a first fill at or after the (market) moment; exits never count."""
-    return models.Trade.objects.filter(
-        venue_account__account=account, opened_at__gte=since
-    ).count()
+    return models.Trade.objects.filter(venue_account__account=account, opened_at__gte=since).count()
 
 
 def latest_reconciliation(
     venue_account: models.VenueAccount,
 ) -> models.ReconciliationRun | None:
     return (
-        models.ReconciliationRun.objects.filter(venue_account=venue_account)
-        .order_by("-finished_at")
-        .first()
+        models.ReconciliationRun.objects.filter(venue_account=venue_account).order_by("-finished_at").first()
     )
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 from django.db import IntegrityError, connection, transaction
 
@@ -28,9 +28,7 @@ class AnotherCandleSet(Conflict):
 
 
 @transaction.atomic
-def start_market_clock(
-    *, anchor_at: datetime, speed: int, candle_set: str
-) -> models.MarketClock:
+def start_market_clock(*, anchor_at: datetime, speed: int, candle_set: str) -> models.MarketClock:
     """Start or resume market time; a resumed clock goes on from where it was last seen.
 
     Raises AnotherCandleSet if the desk has lived on other candles.
@@ -68,9 +66,7 @@ def _market_time_last_seen(row: models.MarketClock) -> datetime:
 def touch_market_clock() -> None:
     """Remember that the desk is up now, so that a crash pauses market time here."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE trading_marketclock SET seen_at = clock_timestamp() WHERE NOT paused"
-        )
+        cursor.execute("UPDATE trading_marketclock SET seen_at = clock_timestamp() WHERE NOT paused")
 
 
 @transaction.atomic
@@ -86,17 +82,11 @@ def pause_market_clock() -> None:
 
 
 @transaction.atomic
-def open_account(
-    *, name: str, environment: str, venues: Sequence[str]
-) -> models.Account:
+def open_account(*, name: str, environment: str, venues: Sequence[str]) -> models.Account:
     """Create the account and its venue accounts where missing; the first venue is the primary."""
-    account, _ = models.Account.objects.get_or_create(
-        name=name, defaults={"environment": environment}
-    )
+    account, _ = models.Account.objects.get_or_create(name=name, defaults={"environment": environment})
     if account.environment != environment:
-        raise Conflict(
-            f"account {name} belongs to {account.environment}, not {environment}"
-        )
+        raise Conflict(f"account {name} belongs to {account.environment}, not {environment}")
     for priority, venue in enumerate(venues):
         models.VenueAccount.objects.get_or_create(
             account=account, venue=venue, defaults={"priority": priority}
@@ -126,51 +116,40 @@ def record_heartbeat(*, name: str, detail: Mapping[str, Any] | None = None) -> N
         )
 
 
+class IntentBody(TypedDict, total=False):
+    """What is asked; the digest of this decides whether a repeated client_ref is the same request."""
+
+    venue_account: Required[models.VenueAccount]
+    strategy: Required[str]
+    symbol: Required[str]
+    side: Required[Side]
+    order_type: Required[OrderType]
+    purpose: Required[OrderPurpose]
+    quantity: Required[Decimal]
+    price: Required[Decimal | None]
+    stop_loss: Required[Decimal | None]
+    take_profit: Required[Decimal | None]
+    reduce_only: Required[bool]
+    source: Required[str]
+    time_in_force: TimeInForce
+    execute: bool
+
+
 def register_intent(
     *,
     account: models.Account,
-    venue_account: models.VenueAccount,
-    strategy: str,
-    symbol: str,
-    side: Side,
-    order_type: OrderType,
-    quantity: Decimal,
-    price: Decimal | None,
-    stop_loss: Decimal | None,
-    take_profit: Decimal | None,
-    reduce_only: bool,
-    purpose: OrderPurpose,
-    signal_at: datetime,
     client_ref: str,
-    source: str,
+    signal_at: datetime,
     market_at: datetime,
-    time_in_force: TimeInForce = TimeInForce.GTC,
-    execute: bool = True,
+    **body: Unpack[IntentBody],
 ) -> models.OrderIntent:
     """Commit the request before judgement; the same reference returns the first row.
 
     Raises InvalidInput (field named) and ClientRefReused.
     """
-    _check_numbers(
-        quantity=quantity, price=price, stop_loss=stop_loss, take_profit=take_profit
-    )
-    body: dict[str, Any] = {
-        "venue_account": venue_account,
-        "strategy": strategy,
-        "symbol": symbol,
-        "side": side,
-        "order_type": order_type,
-        "time_in_force": time_in_force,
-        "purpose": purpose,
-        "quantity": quantity,
-        "price": price,
-        "stop_loss": stop_loss,
-        "take_profit": take_profit,
-        "reduce_only": reduce_only,
-        "source": source,
-        "execute": execute,
-    }
-    digest = _digest_body(body | {"venue_account": str(venue_account)})
+    for field in ("quantity", "price", "stop_loss", "take_profit"):
+        _check_number(field, body[field])
+    digest = _digest_body({**body, "venue_account": str(body["venue_account"])})
     try:
         with transaction.atomic():
             return models.OrderIntent.objects.create(
@@ -182,39 +161,28 @@ def register_intent(
                 **body,
             )
     except IntegrityError:
-        first = models.OrderIntent.objects.filter(
-            account=account, client_ref=client_ref
-        ).first()
+        first = models.OrderIntent.objects.filter(account=account, client_ref=client_ref).first()
         if first is None:
             raise
     if first.body_digest != digest:
-        raise ClientRefReused(
-            f"client_ref: {client_ref!r} was used for another order intent"
-        )
+        raise ClientRefReused(f"client_ref: {client_ref!r} was used for another order intent")
     return first
 
 
-def _check_numbers(**numbers: Decimal | None) -> None:
-    for field, number in numbers.items():
-        if number is None:
-            if field == "quantity":
-                raise InvalidInput("quantity: required")
-            continue
-        if not number.is_finite() or number <= 0:
-            raise InvalidInput(
-                f"{field}: must be a finite number above zero, found {number}"
-            )
-        if number >= Decimal(10) ** 15 or number != round(number, 10):
-            raise InvalidInput(
-                f"{field}: at most 15 digits before and 10 after the point, found {number}"
-            )
+def _check_number(field: str, number: Decimal | None) -> None:
+    if number is None:
+        if field == "quantity":
+            raise InvalidInput("quantity: required")
+        return
+    if not number.is_finite() or number <= 0:
+        raise InvalidInput(f"{field}: must be a finite number above zero, found {number}")
+    if number >= Decimal(10) ** 15 or number != round(number, 10):
+        raise InvalidInput(f"{field}: at most 15 digits before and 10 after the point, found {number}")
 
 
 def _digest_body(body: Mapping[str, Any]) -> str:
     def as_text(value: Any) -> str:
-        return (
-            format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
-        )
+        return format(value.normalize(), "f") if isinstance(value, Decimal) else str(value)
 
     text = "\n".join(f"{key}={as_text(value)}" for key, value in sorted(body.items()))
     return hashlib.sha256(text.encode()).hexdigest()
