@@ -5,6 +5,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 
+# The value of DATABASE_URL for commands that need no database, such as `help`; never for a service.
+NO_DATABASE = "none://"
+
+
 class SettingError(Exception):
     """A setting is missing or malformed: the process must not start."""
 
@@ -18,7 +22,9 @@ def env_str(name: str, default: str | None = None) -> str:
         try:
             return Path(file_name).read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise SettingError(f"{name}_FILE: cannot read {file_name}: {error.strerror}") from error
+            raise SettingError(
+                f"{name}_FILE: cannot read {file_name}: {error.strerror}"
+            ) from error
     if default is None:
         raise SettingError(f"{name} is not set (nor {name}_FILE)")
     return default
@@ -38,13 +44,17 @@ def env_int(name: str, default: int) -> int:
     try:
         return int(value)
     except ValueError:
-        raise SettingError(f"{name}: expected a whole number, found {value!r}") from None
+        raise SettingError(
+            f"{name}: expected a whole number, found {value!r}"
+        ) from None
 
 
 def env_choice(name: str, choices: tuple[str, ...], default: str) -> str:
     value = env_str(name, default)
     if value not in choices:
-        raise SettingError(f"{name}: expected one of {', '.join(choices)}, found {value!r}")
+        raise SettingError(
+            f"{name}: expected one of {', '.join(choices)}, found {value!r}"
+        )
     return value
 
 
@@ -54,9 +64,13 @@ def env_list(name: str, default: str = "") -> list[str]:
 
 def database_from_url(name: str, url: str) -> dict[str, object]:
     """Django's DATABASES entry for postgres://user:password@host:port/name?host=/socket/dir."""
+    if url == NO_DATABASE:
+        return {"ENGINE": "django.db.backends.dummy"}
     parts = urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"}:
-        raise SettingError(f"{name}: only postgres:// is supported, found {parts.scheme or 'nothing'}://")
+        raise SettingError(
+            f"{name}: only postgres:// is supported, found {parts.scheme or 'nothing'}://"
+        )
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     database = unquote(parts.path.lstrip("/"))
     if not database:

@@ -1,0 +1,1 @@
+"""What a deployment needs: the set-up, the locked packages."""
