@@ -24,8 +24,8 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from controlplane.supervisor.desk import DeskError, write_private
-from controlplane.supervisor.process import (
+from controlplane.desk import DeskError, write_private
+from controlplane.process import (
     start_child,
     stop_child,
     tie_to_this_process,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from controlplane.env import NO_DATABASE, SettingError
-from controlplane.supervisor.desk import DeskError, find_desk, get_state_dir
+from controlplane.desk import DeskError, find_desk, get_state_dir
 
 USAGE_ERROR = 2
 # These start servers of their own before there are settings.
