@@ -33,6 +33,11 @@ def get_user(name: str) -> "User":
     return user
 
 
+def find_user(name: str) -> "User | None":
+    """The user of that name, deactivated or not."""
+    return get_user_model().objects.filter(username=name).first()
+
+
 def actor_of_user(user: "User") -> Actor:
     return Actor(name=user.get_username(), kind=ActorKind.PERSON, roles=list_roles(user))
 

@@ -10,7 +10,7 @@ from trading.market import load_venue_config
 
 from controlplane.errors import DomainError
 from controlplane.seed import seed_demo
-from controlplane.supervisor.desk import write_private
+from controlplane.desk import write_private
 from trading.selectors import get_clocks
 
 REFUSED = 1

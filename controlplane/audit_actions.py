@@ -1,0 +1,5 @@
+ACTIONS = frozenset(
+    {
+        "desk.seed",
+    }
+)
