@@ -1,1 +1,101 @@
-"""System checks; filled with the database's own view of its guards."""
+"""System checks: does the database really guard the log? Run by `check --database default`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from controlplane.audit.streams import get_registered_streams
+
+OWN_TABLES = ("audit_auditevent", "audit_seal")
+ALWAYS_TRIGGERS = (
+    ("audit_auditevent", "audit_chain"),
+    ("audit_audithead", "audit_head_forward"),
+    ("audit_audithead", "audit_head_stays"),
+    ("audit_audithead", "append_only_truncate"),
+)
+
+
+@register(Tags.database)
+def check_append_only_tables(
+    *, app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Triggers are there and always on; the application's role can neither change nor own the tables."""
+    messages: list[CheckMessage] = []
+    for alias in databases or ():
+        connection = connections[alias]
+        tables = _append_only_tables(connection)
+        if tables:
+            messages += [*_check_triggers(connection, tables), *_check_rights(connection, tables)]
+    return messages
+
+
+def _append_only_tables(connection: BaseDatabaseWrapper) -> list[str]:
+    """The tables that must be append-only and are migrated already; none before the first migration."""
+    present = set(connection.introspection.table_names())
+    if "audit_auditevent" not in present:
+        return []
+    wanted = [*OWN_TABLES, *(stream.table for stream in get_registered_streams())]
+    return [table for table in wanted if table in present]
+
+
+def _check_triggers(connection: BaseDatabaseWrapper, tables: list[str]) -> list[CheckMessage]:
+    wanted = set(ALWAYS_TRIGGERS)
+    wanted |= {(table, name) for table in tables for name in ("append_only_rows", "append_only_truncate")}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = current_schema() AND t.tgenabled = 'A'"
+        )
+        present = set(cursor.fetchall())
+    return [
+        Error(
+            f"{table}: trigger {name} is missing or not ENABLE ALWAYS",
+            hint="Someone with the owner's rights changed it. Verify the log before restoring it.",
+            id="audit.E001",
+        )
+        for table, name in sorted(wanted - present)
+    ]
+
+
+def _check_rights(connection: BaseDatabaseWrapper, tables: list[str]) -> list[CheckMessage]:
+    role = str(settings.DATABASES["default"].get("USER", ""))
+    messages: list[CheckMessage] = []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT c.relname, o.rolname = r.rolname, r.rolsuper,
+                   ARRAY(SELECT p FROM unnest(%s::text[]) AS p WHERE has_table_privilege(r.oid, c.oid, p))
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            JOIN pg_roles o ON o.oid = c.relowner, pg_roles r
+            WHERE n.nspname = current_schema() AND c.relname = ANY(%s) AND r.rolname = %s
+            ORDER BY c.relname
+            """,
+            [["UPDATE", "DELETE", "TRUNCATE"], [*tables, "audit_audithead"], role],
+        )
+        for table, is_owner, is_superuser, rights in cursor.fetchall():
+            if is_owner or is_superuser:
+                messages.append(_same_role(table, role, "is a superuser" if is_superuser else "owns it"))
+            elif rights:
+                messages.append(
+                    Error(
+                        f"{table}: the application's role {role} may {', '.join(rights)}",
+                        hint="Run `manage.py migrate --database owner`, which grants what is right.",
+                        id="audit.E002",
+                    )
+                )
+    return messages
+
+
+def _same_role(table: str, role: str, why: str) -> CheckMessage:
+    text = f"{table}: the application's role {role} {why} and could switch its guards off"
+    hint = "Give DATABASE_URL a role of its own; DATABASE_OWNER_URL keeps the owner's."
+    if settings.TRADING_ENVIRONMENT == "paper" and "owner" not in settings.DATABASES:
+        return checks.Warning(text, hint=hint, id="audit.W003")
+    return Error(text, hint=hint, id="audit.E003")
