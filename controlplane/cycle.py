@@ -21,7 +21,7 @@ from controlplane.errors import Conflict, DomainError
 from risk.selectors import get_active_limits
 from trading import market, models, recovery, selectors, services
 from trading.core.sizing import plan_entry
-from trading.core.values import Clocks, OrderPurpose, OrderType, Side
+from trading.core.values import OrderPurpose, OrderType, Side
 from trading.reconcile import reconcile_venue_account
 from trading.strategies import Enter, Holding, Leave, View, get_strategy
 

@@ -107,7 +107,8 @@ class Guard:
             try:
                 duty.run()
                 services.record_heartbeat(name=f"guard:{duty.name}")
-            except Exception:  # noqa: BLE001 - one broken duty must not end the others; its heartbeat goes stale, and stale denies
+            # One broken duty must not end the others; its heartbeat goes stale, and stale denies.
+            except Exception:
                 logger.exception("the duty %s failed", duty.name)
                 connection.close()
             self._wake[duty.name].wait(duty.every)
