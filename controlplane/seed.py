@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import golive.services
-import risk.services
 from django.db import transaction
 
+import golive.services
+import risk.services
 from controlplane.approvals import services as approvals
 from controlplane.approvals.core import BOOTSTRAP, Role, TokenScope, hash_token
 from controlplane.approvals.models import ApiToken

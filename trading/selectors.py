@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from controlplane.errors import NotFound
 from trading import models
 from trading.core import values
-from trading.core.values import Clocks, IntentState, MarketClock, OrderState
+from trading.core.values import Clocks, IntentState, MarketClock, OrderPurpose, OrderState
 
 UNSETTLED = (OrderState.SENDING, OrderState.UNKNOWN, OrderState.OPEN)
 OPEN_INTENTS = (IntentState.PROPOSED, IntentState.APPROVED, IntentState.DISPATCHED)
@@ -198,3 +198,36 @@ def latest_reconciliation(
 
 def list_heartbeats() -> dict[str, models.Heartbeat]:
     return {row.name: row for row in models.Heartbeat.objects.all()}
+
+
+def list_protections(venue_account: models.VenueAccount) -> dict[str, dict[str, models.Order]]:
+    """The resting stop and target of each symbol, by symbol and purpose; the newest of each."""
+    rows = models.Order.objects.filter(
+        venue_account=venue_account,
+        state=OrderState.OPEN,
+        purpose__in=[OrderPurpose.STOP_LOSS, OrderPurpose.TAKE_PROFIT],
+    ).order_by("id")
+    found: dict[str, dict[str, models.Order]] = {}
+    for row in rows:
+        found.setdefault(row.symbol, {})[row.purpose] = row
+    return found
+
+
+def list_orders(account: models.Account, before_id: int | None, limit: int) -> list[models.Order]:
+    """The newest orders of the account, of those older than `before_id`."""
+    rows = models.Order.objects.filter(venue_account__account=account).select_related("venue_account")
+    if before_id is not None:
+        rows = rows.filter(id__lt=before_id)
+    return list(rows.order_by("-id")[:limit])
+
+
+def list_trades(account: models.Account, before_id: int | None, limit: int) -> list[models.Trade]:
+    """The newest round trips of the account, open ones included, of those older than `before_id`."""
+    rows = models.Trade.objects.filter(venue_account__account=account).select_related("venue_account")
+    if before_id is not None:
+        rows = rows.filter(id__lt=before_id)
+    return list(rows.order_by("-id")[:limit])
+
+
+def get_active_permit(account: models.Account) -> models.Permit | None:
+    return models.Permit.objects.filter(account=account, active=True).first()

@@ -12,9 +12,7 @@ class ActorRequest(HttpRequest):
     auth: Actor
 
 
-def authorise(
-    request: ActorRequest, scope: TokenScope, roles: frozenset[Role] = frozenset()
-) -> Actor:
+def authorise(request: ActorRequest, scope: TokenScope, roles: frozenset[Role] = frozenset()) -> Actor:
     """The request's actor, if its token is for this and it holds one of the roles (where any are given).
 
     Raises ScopeMissing and NotDesignated.

@@ -89,6 +89,7 @@ class IdempotentAnswer(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(name="idempotent_key_once", fields=("owner", "key")),)
+        indexes = (models.Index(name="idempotent_age", fields=("claimed_at",)),)
 
     def __str__(self) -> str:
         return self.key

@@ -13,12 +13,14 @@ from django.db.models.functions import Now
 
 from controlplane.approvals import core, selectors
 from controlplane.approvals.core import Actor, Role, TokenScope
-from controlplane.approvals.models import ApiToken, Designation, SecondFactor
+from controlplane.approvals.models import ApiToken, Designation, IdempotentAnswer, SecondFactor
 from controlplane.audit import services as audit
 from controlplane.errors import Conflict, InvalidInput, NotFound, NotPermitted
 
 VIEWERS = "viewers"
 LAST_USE_RESOLUTION = timedelta(minutes=1)
+CLAIM_LIVES_FOR = timedelta(minutes=1)
+ANSWERS_LIVE_FOR = timedelta(days=1)
 
 
 class NotDesignated(NotPermitted):
@@ -37,6 +39,18 @@ class ScopeMissing(NotPermitted):
     """The token is not for this."""
 
     code = "scope_missing"
+
+
+class KeyReused(Conflict):
+    """The same Idempotency-Key came with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class AnswerInProgress(Conflict):
+    """The first request with this key has no answer yet."""
+
+    code = "idempotency_in_progress"
 
 
 def require_role(actor: Actor, role: Role) -> None:
@@ -203,3 +217,43 @@ def ensure_viewers(hidden: Collection[str] = ("secondfactor", "session")) -> Gro
     )
     group.permissions.set(permissions)
     return group
+
+
+def is_living_token(raw: str) -> bool:
+    """Whether a token of this value may be used, without noting a use."""
+    return ApiToken.objects.filter(
+        token_sha256=core.hash_token(raw), revoked_at__isnull=True, user__is_active=True
+    ).exists()
+
+
+def claim_answer(*, owner: str, key: str, request_digest: str) -> IdempotentAnswer:
+    """Claim the key for this request; a row with a status is the answer given the first time.
+
+    Raises KeyReused for another request with the same key, and AnswerInProgress while the first
+    one is being carried out (a claim whose process died is taken over after a minute).
+    """
+    IdempotentAnswer.objects.filter(claimed_at__lt=Now() - ANSWERS_LIVE_FOR).delete()
+    row, claimed = IdempotentAnswer.objects.get_or_create(
+        owner=owner, key=key, defaults={"request_digest": request_digest}
+    )
+    if row.request_digest != request_digest:
+        raise KeyReused(f"Idempotency-Key: {key!r} was used for another request")
+    if claimed or row.status is not None:
+        return row
+    taken = IdempotentAnswer.objects.filter(
+        pk=row.pk, status__isnull=True, claimed_at__lt=Now() - CLAIM_LIVES_FOR
+    ).update(claimed_at=Now())
+    if not taken:
+        raise AnswerInProgress(f"Idempotency-Key: {key!r} is being carried out")
+    return row
+
+
+def store_answer(*, claim_id: int, status: int, content_type: str, body: str) -> None:
+    IdempotentAnswer.objects.filter(pk=claim_id, status__isnull=True).update(
+        status=status, content_type=content_type, body=body
+    )
+
+
+def release_answer(*, claim_id: int) -> None:
+    """Give a claim up: nothing was done."""
+    IdempotentAnswer.objects.filter(pk=claim_id, status__isnull=True).delete()

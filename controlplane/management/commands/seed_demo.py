@@ -6,11 +6,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from trading.market import load_venue_config
 
+from controlplane.desk import write_private
 from controlplane.errors import DomainError
 from controlplane.seed import seed_demo
-from controlplane.desk import write_private
+from trading.market import load_venue_config
 from trading.selectors import get_clocks
 
 REFUSED = 1

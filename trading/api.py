@@ -1,0 +1,97 @@
+"""Facts over HTTP: read only."""
+
+from typing import Any
+
+from ninja import Query, Router
+
+from controlplane.approvals.core import TokenScope
+from controlplane.approvals.http import ActorRequest, authorise
+from controlplane.wire import Page, PageQuery, as_page, make_page
+from trading import models, schemas, selectors
+from trading.core.values import Clocks
+
+router = Router(tags=["accounts"])
+
+
+@router.get("/accounts/{name}", response=schemas.AccountOut)
+def get_account(request: ActorRequest, name: str) -> schemas.AccountOut:
+    """The account, its permit, what it may trade and where, and its equity as last read."""
+    authorise(request, TokenScope.READ)
+    return describe_account(selectors.get_account(name), selectors.get_clocks())
+
+
+@router.get("/accounts/{name}/positions", response=Page[schemas.PositionOut])
+def list_positions(request: ActorRequest, name: str) -> dict[str, Any]:
+    """The open positions with the stop and target that rest at the venue."""
+    authorise(request, TokenScope.READ)
+    account = selectors.get_account(name)
+    rows = [row for place in selectors.list_venue_accounts(account) for row in describe_positions(place)]
+    return as_page(rows)
+
+
+@router.get("/accounts/{name}/orders", response=Page[schemas.OrderOut])
+def list_orders(request: ActorRequest, name: str, page: Query[PageQuery]) -> dict[str, Any]:
+    """Every order that reached the door, newest first."""
+    authorise(request, TokenScope.READ)
+    rows = selectors.list_orders(selectors.get_account(name), page.after, page.limit + 1)
+    return make_page(rows, limit=page.limit, as_item=schemas.order_out, key=lambda row: row.id)
+
+
+@router.get("/accounts/{name}/trades", response=Page[schemas.TradeOut])
+def list_trades(request: ActorRequest, name: str, page: Query[PageQuery]) -> dict[str, Any]:
+    """The round trips, newest first; an open one has no result yet."""
+    authorise(request, TokenScope.READ)
+    rows = selectors.list_trades(selectors.get_account(name), page.after, page.limit + 1)
+    return make_page(rows, limit=page.limit, as_item=schemas.trade_out, key=lambda row: row.id)
+
+
+@router.get("/accounts/{name}/prices", response=Page[schemas.PriceOut])
+def list_prices(request: ActorRequest, name: str) -> dict[str, Any]:
+    """The prices that the gate would use now, of every symbol and venue of the account."""
+    authorise(request, TokenScope.READ)
+    account = selectors.get_account(name)
+    symbols = selectors.list_symbols(account)
+    found = (
+        schemas.price_out(place.venue, prices)
+        for place in selectors.list_venue_accounts(account)
+        for _, prices in sorted(selectors.list_prices(place.venue, symbols).items())
+    )
+    return as_page(found)
+
+
+def describe_positions(place: models.VenueAccount) -> list[schemas.PositionOut]:
+    positions = list(selectors.list_open_positions(place))
+    prices = selectors.list_prices(place.venue, [row.symbol for row in positions])
+    protections = selectors.list_protections(place)
+    return [
+        schemas.position_out(row, protections.get(row.symbol, {}), prices.get(row.symbol))
+        for row in positions
+    ]
+
+
+def describe_account(account: models.Account, clocks: Clocks) -> schemas.AccountOut:
+    permit = selectors.get_active_permit(account)
+    return schemas.AccountOut(
+        name=account.name,
+        environment=account.environment,
+        permit=None if permit is None else schemas.PermitOut.from_orm(permit),
+        strategies=[schemas.AssignmentOut.from_orm(row) for row in selectors.list_assignments(account)],
+        venues=[describe_venue_account(row) for row in selectors.list_venue_accounts(account)],
+        now=clocks.wall_at,
+        market_now=clocks.market_at,
+    )
+
+
+def describe_venue_account(row: models.VenueAccount) -> schemas.VenueAccountOut:
+    equity = selectors.latest_equity(row)
+    run = selectors.latest_reconciliation(row)
+    return schemas.VenueAccountOut(
+        venue=row.venue,
+        priority=row.priority,
+        equity=equity.equity if equity else None,
+        wallet=equity.wallet if equity else None,
+        available=equity.available if equity else None,
+        equity_at=equity.market_at if equity else None,
+        reconciled_at=run.finished_at if run else None,
+        reconciliation_clean=run.is_clean if run else None,
+    )
