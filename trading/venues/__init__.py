@@ -1,0 +1,65 @@
+"""Venues behind one Gateway. Only trading.dispatch, trading.reconcile and trading.market come here."""
+
+import os
+import threading
+from functools import lru_cache
+
+from django.conf import settings
+
+from trading.core.values import Environment
+from trading.venues.gateway import Cause, Gateway, VenueError
+
+DIALECTS = ("binanceusdm",)
+
+
+def open_gateway(*, venue: str, account: str, environment: str) -> Gateway:
+    """The gateway of an account at a venue, one per process and thread; opening asks nothing of the venue.
+
+    Raises VenueError: unknown venue, missing keys, another environment than the desk's, or (paper)
+    a venue that is not simulated.
+    """
+    if environment != settings.TRADING_ENVIRONMENT:
+        raise VenueError(
+            f"account {account} is for {environment}, the desk runs in {settings.TRADING_ENVIRONMENT}",
+            cause=Cause.VENUE,
+            code="environment_mismatch",
+        )
+    return _open(venue, account, Environment(environment), os.getpid(), threading.get_ident())
+
+
+def close_gateways() -> None:
+    """Forget every open gateway, so that the next one reads its keys again."""
+    _open.cache_clear()
+
+
+@lru_cache(maxsize=64)
+def _open(venue: str, account: str, environment: Environment, _pid: int, _thread: int) -> Gateway:
+    """Process and thread are part of the key: a connection must not be shared after a fork."""
+    if venue not in DIALECTS:
+        raise VenueError(
+            f"{venue}: no such venue; known: {', '.join(DIALECTS)}", cause=Cause.VENUE, code="venue_unknown"
+        )
+    from trading.venues import binanceusdm
+    from trading.venues.ccxt_client import VenueClient
+    from trading.venues.keys import read_keys
+
+    client = VenueClient(
+        venue=venue,
+        environment=environment,
+        keys=read_keys(prefix=binanceusdm.KEY_PREFIX, account=account),
+        redirects=_find_redirects(venue, environment, binanceusdm.PRODUCTION_HOSTS),
+    )
+    return binanceusdm.BinanceUsdmGateway(client)
+
+
+def _find_redirects(venue: str, environment: Environment, hosts: tuple[str, ...]) -> dict[str, str] | None:
+    if environment is not Environment.PAPER:
+        return None
+    base = settings.SIMULATED_VENUES.get(venue)
+    if not base:
+        raise VenueError(
+            f"{venue}: SIMULATED_VENUES names no address for it",
+            cause=Cause.VENUE,
+            code="venue_not_simulated",
+        )
+    return dict.fromkeys(hosts, base)
