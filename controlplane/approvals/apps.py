@@ -5,3 +5,8 @@ class ApprovalsConfig(AppConfig):
     name = "controlplane.approvals"
     label = "approvals"
     verbose_name = "Approvals: who may"
+
+    def ready(self) -> None:
+        from controlplane.approvals import sign_in
+
+        sign_in.connect()

@@ -6,5 +6,7 @@ ACTIONS = frozenset(
         "approvals.second_factor_enrol",
         "approvals.user_create",
         "approvals.password_set",
+        "approvals.sign_in",
+        "approvals.sign_out",
     }
 )

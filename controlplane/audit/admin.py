@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
+from unfold.paginator import InfinitePaginator
 
 from controlplane.audit.models import AuditEvent, AuditHead, Seal
 
@@ -14,8 +15,11 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
     """Nothing can be added, changed, deleted or acted upon."""
 
     actions = None
+    # Counting a table of a million rows costs more than reading a page of it.
+    paginator = InfinitePaginator
     show_full_result_count = False
     list_per_page = 50
+    list_fullwidth = True
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
         return False
