@@ -1,6 +1,6 @@
 ACTIONS = frozenset(
     {
-        "audit.sealed",
-        "audit.exported",
+        "audit.seal",
+        "audit.export",
     }
 )

@@ -96,7 +96,7 @@ def _seal_batch(stream: Stream, *, now: datetime, at_once: bool) -> int | None:
         return 0
     horizon = _advance(progress, ranges, is_full=count >= BATCH_ROWS)
     event = record(
-        action="audit.sealed",
+        action="audit.seal",
         actor="system:sealer",
         subject_type="stream",
         subject_id=stream.name,

@@ -16,7 +16,7 @@ B is the text that was hashed, byte for byte: everything between `"body":` and t
 The first event has N = 1 and P = 64 zeros; each later P is the H before it. B begins with
 `{"occurred_at":"…Z",` as the database set it, and never goes back in time.
 
-Rows of high-rate tables are sealed: an event whose action is `audit.sealed` carries, in `detail`, the
+Rows of high-rate tables are sealed: an event whose action is `audit.seal` carries, in `detail`, the
 stream's name, the ranges of row ids, their count, the columns, and the digest
 
     D = SHA-256( "audit-seal-v1" NUL stream LF row LF row LF … )      rows in id order
@@ -41,7 +41,7 @@ from typing import Any
 GENESIS = "0" * 64
 EVENT_DOMAIN = b"audit-v1\0"
 SEAL_DOMAIN = b"audit-seal-v1\0"
-SEAL_ACTION = b'"action":"audit.sealed",'
+SEAL_ACTION = b'"action":"audit.seal",'
 _TIME_START, _TIME_END = len(b'{"occurred_at":"'), len(b'{"occurred_at":"2026-01-01T00:00:00.000000Z')
 
 

@@ -71,7 +71,7 @@ class Command(BaseCommand):
         if options["actor"]:
             with transaction.atomic(durable=True):
                 record(
-                    action="audit.exported",
+                    action="audit.export",
                     actor=options["actor"],
                     subject_type="log",
                     subject_id=f"after {options['after']}",
