@@ -150,6 +150,7 @@ class Postgres:
     """One PostgreSQL cluster in `pg/` of the desk, with an owner role and an application role."""
 
     name = "postgres"
+    stage = 0
     # Fast shutdown, then immediate (recovery at the next start), then none.
     stop_steps = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
@@ -189,6 +190,7 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_line_prefix": "%m %a ",
+            "log_checkpoints": "off",
             "max_connections": "100",
         }
         pairs = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -285,6 +287,7 @@ class Valkey:
     """One Valkey in `valkey/` of the desk, append-only, reachable through its socket alone."""
 
     name = "valkey"
+    stage = 0
     stop_steps = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
 
     def __init__(self, place: Place) -> None:
@@ -304,30 +307,25 @@ class Valkey:
         user = self.place.isolation.user
         if user is not None:
             os.chown(self.data_dir, user, user)
-        command = [
-            str(self.binary),
-            "--port",
-            "0",
-            "--unixsocket",
-            str(self.socket),
-            "--unixsocketperm",
-            "700",
-        ]
-        command += [
-            "--dir",
-            str(self.data_dir),
-            "--appendonly",
-            "yes",
-            "--save",
-            "",
-            "--maxmemory-policy",
-            "noeviction",
-        ]
+        command = [str(self.binary), *self.options()]
         self.process = start_child(
             tie_to_this_process(command, signal.SIGTERM), log=self.log, env=server_environment(), user=user
         )
         self.wait(self.process)
         return self.process
+
+    def options(self) -> list[str]:
+        settings = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.data_dir),
+            "appendonly": "yes",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "loglevel": "warning",
+        }
+        return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
     def wait(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS

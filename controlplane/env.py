@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-
 # The value of DATABASE_URL for commands that need no database, such as `help`; never for a service.
 NO_DATABASE = "none://"
 
@@ -22,9 +21,7 @@ def env_str(name: str, default: str | None = None) -> str:
         try:
             return Path(file_name).read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise SettingError(
-                f"{name}_FILE: cannot read {file_name}: {error.strerror}"
-            ) from error
+            raise SettingError(f"{name}_FILE: cannot read {file_name}: {error.strerror}") from error
     if default is None:
         raise SettingError(f"{name} is not set (nor {name}_FILE)")
     return default
@@ -44,17 +41,13 @@ def env_int(name: str, default: int) -> int:
     try:
         return int(value)
     except ValueError:
-        raise SettingError(
-            f"{name}: expected a whole number, found {value!r}"
-        ) from None
+        raise SettingError(f"{name}: expected a whole number, found {value!r}") from None
 
 
 def env_choice(name: str, choices: tuple[str, ...], default: str) -> str:
     value = env_str(name, default)
     if value not in choices:
-        raise SettingError(
-            f"{name}: expected one of {', '.join(choices)}, found {value!r}"
-        )
+        raise SettingError(f"{name}: expected one of {', '.join(choices)}, found {value!r}")
     return value
 
 
@@ -68,22 +61,45 @@ def database_from_url(name: str, url: str) -> dict[str, object]:
         return {"ENGINE": "django.db.backends.dummy"}
     parts = urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"}:
-        raise SettingError(
-            f"{name}: only postgres:// is supported, found {parts.scheme or 'nothing'}://"
-        )
+        raise SettingError(f"{name}: only postgres:// is supported, found {parts.scheme or 'nothing'}://")
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     database = unquote(parts.path.lstrip("/"))
     if not database:
         raise SettingError(f"{name}: names no database")
+    try:
+        port = str(parts.port or query.get("port", ""))
+    except ValueError as error:
+        raise SettingError(f"{name}: {error}") from None
+    options: dict[str, object] = {"connect_timeout": 5, "application_name": "controlplane"}
+    if "sslmode" in query:
+        options["sslmode"] = query["sslmode"]
     return {
         "ENGINE": "django_prometheus.db.backends.postgresql",
         "NAME": database,
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(query.get("host", parts.hostname or "")),
-        "PORT": str(parts.port or query.get("port", "")),
+        "PORT": port,
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "ATOMIC_REQUESTS": False,
-        "OPTIONS": {"connect_timeout": 5, "application_name": "controlplane"},
+        "OPTIONS": options,
     }
+
+
+def broker_from_url(name: str, url: str) -> str:
+    """Celery's spelling of a Redis address: a socket has another scheme and another word for its database."""
+    scheme = urlsplit(url).scheme
+    if scheme == "unix":
+        return url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)
+    if scheme not in {"redis", "rediss"}:
+        raise SettingError(f"{name}: expected redis://, rediss:// or unix://, found {scheme or 'nothing'}://")
+    return url
+
+
+def pairs_from_list(name: str) -> dict[str, str]:
+    """NAME as key=value,key=value."""
+    pairs = [part.partition("=") for part in env_list(name)]
+    if any(not key or not value for key, _, value in pairs):
+        raise SettingError(f"{name}: expected name=value,name=value")
+    return {key: value for key, _, value in pairs}

@@ -5,8 +5,8 @@ import secrets
 import sys
 from collections.abc import Sequence
 
-from controlplane.env import NO_DATABASE, SettingError
 from controlplane.desk import DeskError, find_desk, get_state_dir
+from controlplane.env import NO_DATABASE, SettingError
 
 USAGE_ERROR = 2
 # These start servers of their own before there are settings.

@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import structlog
+
 from controlplane.env import (
     SettingError,
+    broker_from_url,
     database_from_url,
     env_bool,
     env_choice,
     env_int,
     env_list,
     env_str,
+    pairs_from_list,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -22,7 +26,12 @@ if DEBUG and TRADING_ENVIRONMENT == "live":
     raise SettingError("DEBUG must be off where TRADING_ENVIRONMENT is live")
 
 SECRET_KEY = env_str("SECRET_KEY")
+SHORTEST_SECRET_KEY = 50
+if TRADING_ENVIRONMENT != "paper" and len(SECRET_KEY) < SHORTEST_SECRET_KEY:
+    raise SettingError(f"SECRET_KEY: at least {SHORTEST_SECRET_KEY} characters, found {len(SECRET_KEY)}")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+if "*" in ALLOWED_HOSTS and TRADING_ENVIRONMENT != "paper":
+    raise SettingError("ALLOWED_HOSTS: name the hosts, * is for paper only")
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
 
 DATABASES = {"default": database_from_url("DATABASE_URL", env_str("DATABASE_URL"))}
@@ -115,7 +124,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env_bool("BEHIN
 SESSION_COOKIE_AGE = 12 * 3600
 X_FRAME_OPTIONS = "DENY"
 
-CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_BROKER_URL = broker_from_url("REDIS_URL", REDIS_URL)
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_IGNORE_RESULT = True
@@ -131,11 +140,17 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 0.2,
 }
 CELERY_TASK_PUBLISH_RETRY = False
+# Often enough for any speed; a tick that no worker took in time is worth nothing, the next one does its work.
+CELERY_BEAT_SCHEDULE = {
+    "trade": {"task": "controlplane.run_cycles", "schedule": 1.0, "options": {"expires": 5.0}},
+}
 
 ALERT_URLS = env_list("ALERT_URLS")
 WEB_URL = env_str("WEB_URL", f"http://127.0.0.1:{env_int('PORT', 8000)}")
 # Where simulated venues listen, "binanceusdm=http://127.0.0.1:8101,…"; used in paper only.
-SIMULATED_VENUES = dict(pair.split("=", 1) for pair in env_list("SIMULATED_VENUES"))
+SIMULATED_VENUES = pairs_from_list("SIMULATED_VENUES")
+if SIMULATED_VENUES and TRADING_ENVIRONMENT != "paper":
+    raise SettingError("SIMULATED_VENUES belongs to paper only")
 
 UNFOLD = {
     "SITE_TITLE": "Control Plane",
@@ -143,16 +158,27 @@ UNFOLD = {
     "SITE_SYMBOL": "security",
 }
 
+LOG_LEVEL = env_choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+LOG_FORMAT = env_choice(
+    "LOG_FORMAT", ("plain", "json"), "plain" if TRADING_ENVIRONMENT == "paper" else "json"
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
+        "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
         "json": {
             "()": "structlog.stdlib.ProcessorFormatter",
-            "processor": "structlog.processors.JSONRenderer",
-        }
+            "processors": [
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        },
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": env_choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }
-LOGGING["formatters"]["plain"] = {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from controlplane.embedded import Postgres, Valkey, choose_place
 from controlplane.desk import ROOT, load_secrets, make_state_dir
+from controlplane.embedded import Postgres, Valkey, choose_place
 
 # What would let a test reach a real desk, a real venue or a real person.
 FOREIGN = (

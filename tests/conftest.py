@@ -17,6 +17,8 @@ from django.db import connections
 from django.test import TransactionTestCase
 from psycopg import sql
 
+from controlplane.env import broker_from_url
+
 TEMPLATE_LOCK = 7_405_001
 MISSING = "DATABASE_OWNER_URL is not set; run the tests with `python3 manage.py test`"
 
@@ -27,9 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     url = urlsplit(settings.REDIS_URL)
     redis_url = f"unix://{url.path}?db={number}" if url.scheme == "unix" else settings.REDIS_URL
     settings.REDIS_URL = os.environ["REDIS_URL"] = redis_url
-    settings.CELERY_BROKER_URL = redis_url.replace("unix://", "redis+socket://", 1).replace(
-        "?db=", "?virtual_host="
-    )
+    settings.CELERY_BROKER_URL = broker_from_url("REDIS_URL", redis_url)
 
 
 def worker_name() -> str:

@@ -1,0 +1,74 @@
+"""The supervisor's own use of the database: market time runs only while it says that the desk is up."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+
+from controlplane.desk import DeskError
+from controlplane.supervisor.options import Market
+
+TOUCH_SECONDS = 1.0
+
+
+class MarketClockKeeper:
+    """Starts market time, stamps it every second from a thread of its own, and pauses it at the end."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def list_venues(self) -> list[str]:
+        """The venues of config/venues.yaml that the desk simulates."""
+        from trading.market import load_venue_config
+
+        config = load_venue_config()
+        return [config.primary, *config.candidates]
+
+    def connect(self, environment: Mapping[str, str]) -> None:
+        """Load Django in this process with the application's role."""
+        os.environ.update(environment)
+        import django
+
+        django.setup()
+
+    def start(self, market: Market, *, speed: int) -> None:
+        from trading.services import AnotherCandleSet, start_market_clock
+
+        try:
+            start_market_clock(anchor_at=market.starts_at, speed=speed, candle_set=market.candle_set)
+        except AnotherCandleSet as refusal:
+            raise DeskError(refusal.message) from refusal
+        self._thread = threading.Thread(target=self._touch, name="market-clock", daemon=True)
+        self._thread.start()
+
+    def _touch(self) -> None:
+        from django.db import DatabaseError, connection
+
+        from trading.services import touch_market_clock
+
+        while not self._ending.wait(TOUCH_SECONDS):
+            try:
+                touch_market_clock()
+            except DatabaseError as error:
+                # Market time stands still while the database is away; it is asked again in a second.
+                self._say(f"market clock: {str(error).strip().splitlines()[-1]}")
+                connection.close()
+        connection.close()
+
+    def pause(self) -> None:
+        """Stop market time here; may be called twice, and without a database."""
+        if self._thread is None:
+            return
+        from django.db import DatabaseError, connection
+
+        from trading.services import pause_market_clock
+
+        self._ending.set()
+        self._thread.join()
+        self._thread = None
+        try:
+            pause_market_clock()
+        except DatabaseError as error:
+            self._say(f"market clock: not paused: {error}")
+        connection.close()

@@ -1,0 +1,164 @@
+"""Which processes make a desk, and what each is told."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from controlplane.desk import ROOT
+from controlplane.supervisor.fleet import Program
+from controlplane.supervisor.options import Options, free_port
+
+SERVERS, VENUES, APPS = 0, 1, 2
+# Who reads which keys: PREFIX_API_KEY, PREFIX_API_SECRET and, where a venue wants one, PREFIX_PASSPHRASE.
+KEY_PREFIXES = {"binanceusdm": "BINANCE", "bybit": "BYBIT", "okx": "OKX"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where the desk's servers are; the owner's address is for migrations only."""
+
+    database_url: str
+    owner_url: str | None
+    redis_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that is decided before the first process starts."""
+
+    state_dir: Path
+    options: Options
+    addresses: Addresses
+    secrets: Mapping[str, str]
+    venue_ports: Mapping[str, int]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.options.port}"
+
+    @property
+    def metrics_dir(self) -> Path:
+        return self.state_dir / "metrics"
+
+    def settings(self) -> dict[str, str]:
+        """What the desk's commands need beside the caller's environment (see .env.example)."""
+        venues = [f"{venue}=http://127.0.0.1:{port}" for venue, port in self.venue_ports.items()]
+        settings = {
+            "CONTROLPLANE_HOME": str(self.state_dir),
+            "TRADING_ENVIRONMENT": "paper",
+            "DATABASE_URL": self.addresses.database_url,
+            "REDIS_URL": self.addresses.redis_url,
+            "PROMETHEUS_MULTIPROC_DIR": str(self.metrics_dir),
+            "WEB_URL": self.url,
+            "SIMULATED_VENUES": ",".join(venues),
+        }
+        if not {"SECRET_KEY", "SECRET_KEY_FILE"} & os.environ.keys():
+            settings["SECRET_KEY"] = self.secrets["secret_key"]
+        return settings | self._venue_keys()
+
+    def _venue_keys(self) -> dict[str, str]:
+        """Keys that the simulated venues know; a person's real ones have no place on paper."""
+        keys: dict[str, str] = {}
+        for prefix in {KEY_PREFIXES.get(venue, venue.upper()) for venue in self.venue_ports}:
+            keys[f"{prefix}_API_KEY"] = self.secrets["venue_api_key"]
+            keys[f"{prefix}_API_SECRET"] = self.secrets["venue_api_secret"]
+            keys[f"{prefix}_PASSPHRASE"] = self.secrets["venue_passphrase"]
+        return keys
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the desk's processes."""
+        kept = {name: value for name, value in os.environ.items() if not is_replaced(name)}
+        return kept | self.settings() | {"PYTHONUNBUFFERED": "1", "CONTROLPLANE_NO_BOOTSTRAP": "1"}
+
+    def owner_environment(self) -> dict[str, str]:
+        if self.addresses.owner_url is None:
+            return self.environment()
+        return self.environment() | {"DATABASE_OWNER_URL": self.addresses.owner_url}
+
+    def description(self) -> dict[str, object]:
+        """What other commands read to find the desk."""
+        return {
+            "url": self.url,
+            "environment": self.settings(),
+            "database_owner_url": self.addresses.owner_url,
+            "venues": {venue: f"http://127.0.0.1:{port}" for venue, port in self.venue_ports.items()},
+        }
+
+
+def is_replaced(name: str) -> bool:
+    """Whether the desk sets this itself, so that the caller's value must not come through."""
+    keys = tuple(f"{prefix}_" for prefix in KEY_PREFIXES.values())
+    return name.startswith((*keys, "DATABASE_OWNER_URL", "DATABASE_URL", "REDIS_URL"))
+
+
+def manage(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "manage.py"), *arguments]
+
+
+def choose_venue_ports(venues: Sequence[str]) -> dict[str, int]:
+    return {venue: free_port() for venue in venues}
+
+
+def plan_venues(plan: Plan) -> list[Program]:
+    return [_plan_venue(plan, venue, port) for venue, port in plan.venue_ports.items()]
+
+
+def _plan_venue(plan: Plan, venue: str, port: int) -> Program:
+    command = manage("simulated_venue", "--venue", venue, "--port", str(port))
+    command += ["--state-dir", str(plan.state_dir / "venues" / venue), "--seed", str(plan.options.seed)]
+    if plan.options.candles is not None:
+        command += ["--candles", str(plan.options.candles)]
+    return _program(plan, f"venue-{venue}", VENUES, command)
+
+
+def plan_web(plan: Plan) -> Program:
+    command = [sys.executable, "-m", "gunicorn", "controlplane.wsgi:application"]
+    command += ["--chdir", str(ROOT), "--bind", f"127.0.0.1:{plan.options.port}"]
+    command += ["--worker-class", "gthread", "--workers", "1", "--threads", "8"]
+    command += ["--timeout", "60", "--graceful-timeout", "3", "--no-control-socket"]
+    return _program(plan, "web", APPS, command)
+
+
+def plan_apps(plan: Plan) -> list[Program]:
+    """Worker, beat and guard."""
+    celery = [sys.executable, "-m", "celery", "--app", "controlplane", "--workdir", str(ROOT)]
+    worker = [*celery, "worker", "--pool", "prefork", "--concurrency", "2", "--prefetch-multiplier", "1"]
+    worker += ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    beat = [*celery, "beat", "--schedule", str(plan.state_dir / "beat-schedule"), "--pidfile="]
+    beat += ["--loglevel", "WARNING"]
+    return [
+        _program(
+            plan,
+            "worker",
+            APPS,
+            worker,
+            # Warm, then cold: a task that does not end is left to recovery.
+            stop_steps=((signal.SIGTERM, 10.0), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 5.0)),
+            death_signal=signal.SIGQUIT,
+        ),
+        _program(plan, "beat", APPS, beat),
+        _program(plan, "guard", APPS, manage("guard")),
+    ]
+
+
+def _program(
+    plan: Plan,
+    name: str,
+    stage: int,
+    command: Sequence[str],
+    *,
+    stop_steps: Sequence[tuple[signal.Signals, float]] = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)),
+    death_signal: signal.Signals = signal.SIGTERM,
+) -> Program:
+    return Program(
+        name=name,
+        stage=stage,
+        command=command,
+        environment=plan.environment(),
+        log=plan.state_dir / "log" / f"{name}.log",
+        stop_steps=stop_steps,
+        death_signal=death_signal,
+    )
