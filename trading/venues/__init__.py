@@ -7,9 +7,8 @@ from functools import lru_cache
 from django.conf import settings
 
 from trading.core.values import Environment
+from trading.venue_config import VENUES_WITH_DIALECT
 from trading.venues.gateway import Cause, Gateway, VenueError
-
-DIALECTS = ("binanceusdm",)
 
 
 def open_gateway(*, venue: str, account: str, environment: str) -> Gateway:
@@ -35,9 +34,11 @@ def close_gateways() -> None:
 @lru_cache(maxsize=64)
 def _open(venue: str, account: str, environment: Environment, _pid: int, _thread: int) -> Gateway:
     """Process and thread are part of the key: a connection must not be shared after a fork."""
-    if venue not in DIALECTS:
+    if venue not in VENUES_WITH_DIALECT:
         raise VenueError(
-            f"{venue}: no such venue; known: {', '.join(DIALECTS)}", cause=Cause.VENUE, code="venue_unknown"
+            f"{venue}: no such venue; known: {', '.join(sorted(VENUES_WITH_DIALECT))}",
+            cause=Cause.VENUE,
+            code="venue_unknown",
         )
     from trading.venues import binanceusdm
     from trading.venues.ccxt_client import VenueClient

@@ -67,13 +67,18 @@ class BinanceUsdmGateway:
         )
 
     @property
+    def endpoint(self) -> str:
+        return self._client.find_address("fapiPublic")
+
+    @property
     def key_fingerprint(self) -> str:
         return self._client.keys.fingerprint
 
     # Reads ------------------------------------------------------------------------------------
 
-    def load_instruments(self) -> tuple[tuple[Instrument, tuple[Bracket, ...]], ...]:
-        instruments = self._read(answers.read_instruments, "fapiPublicGetExchangeInfo")
+    def load_instruments(self, market_at: datetime) -> tuple[tuple[Instrument, tuple[Bracket, ...]], ...]:
+        answer = self._call("fapiPublicGetExchangeInfo")
+        instruments = self._parse(answers.read_instruments, answer, market_at)
         brackets = self._read(answers.read_brackets, "fapiPrivateGetLeverageBracket")
         return tuple((instrument, brackets.get(instrument.symbol, ())) for instrument in instruments)
 

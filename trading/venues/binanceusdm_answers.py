@@ -85,20 +85,19 @@ def _read_optional(row: Mapping[str, Any], key: str) -> Decimal | None:
     return None if row.get(key) in {None, ""} else _nonzero(read_decimal(row, key))
 
 
-def read_instruments(info: Any) -> tuple[Instrument, ...]:
+def read_instruments(info: Any, market_at: datetime) -> tuple[Instrument, ...]:
     """USDT-margined perpetuals of exchangeInfo; one about to be delisted is not trading."""
-    served_at = read_moment(info, "serverTime")
     return tuple(
-        _read_instrument(row, served_at)
+        _read_instrument(row, market_at)
         for row in read_rows(info["symbols"])
         if row["contractType"] == "PERPETUAL" and row["quoteAsset"] == row["marginAsset"] == "USDT"
     )
 
 
-def _read_instrument(row: Mapping[str, Any], served_at: datetime) -> Instrument:
+def _read_instrument(row: Mapping[str, Any], market_at: datetime) -> Instrument:
     filters = {rule["filterType"]: rule for rule in row["filters"]}
     price, lot, market = (filters[name] for name in ("PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE"))
-    stays = read_moment(row, "deliveryDate") - served_at > DELISTING_NOTICE
+    stays = read_moment(row, "deliveryDate") - market_at > DELISTING_NOTICE
     return Instrument(
         venue=VENUE,
         symbol=row["symbol"],

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from trading.core.values import Environment
 from trading.venues.gateway import Cause, VenueRejected, VenueUnavailable
@@ -64,6 +65,12 @@ class VenueClient:
             return getattr(self._exchange, endpoint)(params)
         except (ccxt.BaseError, *MALFORMED) as error:
             raise CallFailed(self._describe(error), endpoint) from None
+
+    def find_address(self, api: str) -> str:
+        """Scheme and host that requests of one of ccxt's API sections really go to."""
+        parts = urlsplit(str(self._exchange.urls["api"][api]))
+        redirects = self._transport.redirects or {}
+        return redirects.get(parts.netloc, f"{parts.scheme}://{parts.netloc}")
 
     def get_wall_ms(self) -> int:
         """Our wall clock, uncorrected."""

@@ -114,12 +114,20 @@ class Gateway(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     @property
+    def endpoint(self) -> str:
+        """The base address that requests really go to."""
+        ...
+
+    @property
     def key_fingerprint(self) -> str:
         """First 8 hex digits of the SHA-256 of the key; safe to show."""
         ...
 
-    def load_instruments(self) -> tuple[tuple[Instrument, tuple[Bracket, ...]], ...]:
-        """Every USDT-margined perpetual with its margin brackets, ascending; () where unknown."""
+    def load_instruments(self, market_at: datetime) -> tuple[tuple[Instrument, tuple[Bracket, ...]], ...]:
+        """Every USDT-margined perpetual with its margin brackets, ascending; () where unknown.
+
+        One that is delisted within 24 h of `market_at` is not trading (RISK.md 3.18).
+        """
         ...
 
     def fetch_prices(self, symbols: Sequence[str]) -> dict[str, Prices]:
