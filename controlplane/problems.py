@@ -8,6 +8,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
+from pydantic import BaseModel
 
 from controlplane.approvals.services import TokenInvalid
 from controlplane.errors import Conflict, DomainError, InvalidInput, NotFound, NotPermitted, Unavailable
@@ -45,20 +46,31 @@ TITLES = {
 }
 
 
+class Problem(BaseModel):
+    """RFC 9457. `code` is stable and for programs, `detail` is for people, `errors` name fields."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[dict[str, str]] | None = None
+
+
 def make_problem(
     status: int, code: str, detail: str, errors: Sequence[Mapping[str, str]] = ()
 ) -> HttpResponse:
-    """RFC 9457, with `code` for programs and, for values, one entry a field."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": TITLES.get(status, "Refused"),
-        "status": status,
-        "code": code,
-        "detail": detail,
-    }
-    if errors:
-        body["errors"] = list(errors)
-    response = HttpResponse(json.dumps(body), status=status, content_type=CONTENT_TYPE)
+    problem = Problem(
+        type="about:blank",
+        title=TITLES.get(status, "Refused"),
+        status=status,
+        code=code,
+        detail=detail,
+        errors=[dict(error) for error in errors] or None,
+    )
+    response = HttpResponse(
+        problem.model_dump_json(exclude_none=True), status=status, content_type=CONTENT_TYPE
+    )
     if status == 401:
         response["WWW-Authenticate"] = "Bearer"
     return response

@@ -122,7 +122,9 @@ def position_out(
 ) -> PositionOut:
     stop = protections.get(OrderPurpose.STOP_LOSS)
     target = protections.get(OrderPurpose.TAKE_PROFIT)
-    priced = prices is not None and row.entry_price is not None
+    unrealised = None
+    if prices is not None and row.entry_price is not None:
+        unrealised = (prices.mark - row.entry_price) * row.quantity
     return PositionOut(
         venue=row.venue_account.venue,
         symbol=row.symbol,
@@ -130,7 +132,7 @@ def position_out(
         quantity=row.quantity,
         entry_price=row.entry_price,
         mark_price=prices.mark if prices else None,
-        unrealised_pnl=(prices.mark - row.entry_price) * row.quantity if priced else None,  # type: ignore[union-attr,operator]
+        unrealised_pnl=unrealised,
         stop_loss=stop.trigger_price if stop else None,
         stop_verified_at=stop.verified_at if stop else None,
         take_profit=target.trigger_price if target else None,

@@ -1,0 +1,98 @@
+"""The HTTP interface: mounts the apps' routers under one version, one authentication, one error map."""
+
+from typing import Any
+
+import orjson
+from django.http import HttpRequest
+from ninja import NinjaAPI, Query, Router, Schema
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
+from ninja.renderers import BaseRenderer
+
+from controlplane.approvals.core import TokenScope
+from controlplane.approvals.http import ActorRequest, authorise
+from controlplane.audit import selectors as audit
+from controlplane.audit.models import AuditEvent
+from controlplane.auth import BearerToken
+from controlplane.idempotency import answer_once
+from controlplane.problems import Problem, map_errors
+from controlplane.wire import Moment, Page, PageQuery, make_page
+from trading.api import router as trading_router
+
+DESCRIPTION = """Facts, judgements and permissions of the desk.
+
+Money, prices and quantities are text. Times are RFC 3339 in UTC. Refusals are `application/problem+json`
+with a stable `code`. Lists are pages: give `next` back as `after`. A mutation may carry `Idempotency-Key`:
+the same key with the same request gets its first answer again.
+"""
+
+
+class OrjsonRenderer(BaseRenderer):
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
+        return orjson.dumps(data)
+
+
+class DeskAPI(NinjaAPI):
+    """NinjaAPI whose operations are named by their function and say how they refuse."""
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return operation.view_func.__name__
+
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        schema = super().get_openapi_schema(**options)
+        schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        refusal = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for methods in schema["paths"].values():
+            for operation in methods.values():
+                operation["responses"]["default"] = {"description": "Refused", "content": refusal}
+        return schema
+
+
+api = DeskAPI(
+    title="Quantum Trader Control Plane",
+    version="1",
+    description=DESCRIPTION,
+    urls_namespace="api-1",
+    auth=BearerToken(),
+    renderer=OrjsonRenderer(),
+)
+api.add_decorator(answer_once, mode="view")
+map_errors(api)
+
+audit_router = Router(tags=["audit"])
+
+
+class AuditEventOut(Schema):
+    """One link of the chain; `body` is the text exactly as hashed (see the stand-alone verifier)."""
+
+    seq: int
+    occurred_at: Moment
+    action: str
+    actor: str
+    actor_kind: str
+    subject_type: str
+    subject_id: str
+    reason: str
+    correlation_id: str
+    environment: str
+    body: str
+    prev_hash: str
+    hash: str
+
+
+@audit_router.get("/audit", response=Page[AuditEventOut])
+def list_audit_events(request: ActorRequest, page: Query[PageQuery]) -> dict[str, Any]:
+    """The events after a sequence number, oldest first."""
+    authorise(request, TokenScope.READ)
+    rows = audit.list_events(after=page.after, limit=page.limit + 1)
+    return make_page(rows, limit=page.limit, as_item=AuditEventOut.from_orm, key=_seq)
+
+
+def _seq(row: AuditEvent) -> int:
+    return row.seq
+
+
+api.add_router("", trading_router)
+api.add_router("", audit_router)
