@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from controlplane.desk import write_private
 from controlplane.errors import DomainError
 from controlplane.seed import seed_demo
-from trading.market import load_venue_config
 from trading.selectors import get_clocks
+from trading.venue_config import load_venue_config
 
 REFUSED = 1
 FILE_NAME = "demo.json"
@@ -31,7 +31,7 @@ class Command(BaseCommand):
                 earlier=read_file(path),
                 url=settings.WEB_URL,
                 environment=settings.TRADING_ENVIRONMENT,
-                venues=(venues.primary, *venues.candidates),
+                venues=venues.venues,
                 symbols=venues.symbols,
                 wall_at=get_clocks().wall_at,
             )
