@@ -8,6 +8,7 @@ comes later still is not sealed, and verification reports it.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -69,10 +70,15 @@ class _Progress:
     is_recent: bool
 
 
-def seal_streams(*, now: datetime, at_once: bool = False) -> SealReport:
-    """Seal what is pending in every stream, in transactions of their own; `at_once` skips the interval."""
+def seal_streams(
+    *, now: datetime, at_once: bool = False, streams: Sequence[Stream] | None = None
+) -> SealReport:
+    """Seal what is pending, by default in every registered stream; `at_once` skips the interval.
+
+    Each batch is a durable transaction of its own. `now` is the database's wall time.
+    """
     rows = seals = 0
-    for stream in get_registered_streams():
+    for stream in get_registered_streams() if streams is None else streams:
         while True:
             sealed = _seal_batch(stream, now=now, at_once=at_once)
             if sealed is None:

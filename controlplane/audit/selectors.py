@@ -1,5 +1,6 @@
 """Reads of the audit log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -60,8 +61,9 @@ def list_events(
     return list(events[: min(limit, LONGEST_PAGE)])
 
 
-def get_chain_status(*, now: datetime) -> ChainStatus:
+def get_chain_status(*, now: datetime, streams: Sequence[Stream] | None = None) -> ChainStatus:
     """Return the head, the age of the last seal and what waits to be sealed."""
+    streams = get_registered_streams() if streams is None else streams
     head = AuditHead.objects.get()
     last_seal_at = Seal.objects.aggregate(at=Max("event__occurred_at"))["at"]
     return ChainStatus(
@@ -70,7 +72,7 @@ def get_chain_status(*, now: datetime) -> ChainStatus:
         last_event_at=head.occurred_at,
         last_seal_at=last_seal_at,
         last_seal_age=now - last_seal_at if last_seal_at else None,
-        unsealed={stream.name: count_unsealed(stream) for stream in get_registered_streams()},
+        unsealed={stream.name: count_unsealed(stream) for stream in streams},
         unanchored_since=1,
     )
 

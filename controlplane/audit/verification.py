@@ -1,6 +1,6 @@
 """Verifies the log where it lies: the chain, its head, the seals against the rows, nothing unsealed below."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -55,10 +55,16 @@ class LogReport:
     why: str = ""
 
 
-def verify_database(*, using: str = "default", checkpoints: Mapping[int, str] | None = None) -> LogReport:
-    """Check everything in one snapshot; changes nothing."""
+def verify_database(
+    *,
+    using: str = "default",
+    checkpoints: Mapping[int, str] | None = None,
+    streams: Sequence[Stream] | None = None,
+) -> LogReport:
+    """Check everything in one snapshot; changes nothing. By default every registered stream."""
+    streams = get_registered_streams() if streams is None else streams
     with snapshot(using):
-        seals = _SealCheck(using)
+        seals = _SealCheck(using, streams)
         chain = Chain(checkpoints=checkpoints, on_seal=seals.check)
         counts: tuple[StreamCount, ...] = ()
         broken: Broken | None = None
@@ -113,9 +119,9 @@ def iterate_event_lines(*, using: str, after_seq: int = 0) -> Iterator[bytes]:
 class _SealCheck:
     """Compares each seal in the chain with its row, and with the rows it seals."""
 
-    def __init__(self, using: str) -> None:
+    def __init__(self, using: str, streams: Sequence[Stream]) -> None:
         self._using = using
-        self._streams = {stream.name: stream for stream in get_registered_streams()}
+        self._streams = {stream.name: stream for stream in streams}
         self._seen = 0
 
     def check(self, seq: int, detail: dict[str, Any]) -> None:
