@@ -44,6 +44,14 @@ class Wish:
     holding: Holding | None
 
 
+def recover_orders() -> None:
+    """Settle what a dead worker left, on every venue account of this environment."""
+    for venue_account in selectors.list_venue_accounts().filter(
+        account__environment=settings.TRADING_ENVIRONMENT
+    ):
+        recovery.recover_venue_account(venue_account=venue_account, wall_at=selectors.get_clocks().wall_at)
+
+
 def run_due_cycles() -> list[models.CycleRun]:
     """Run the current bar's cycle of every account that has not had it."""
     runs = []

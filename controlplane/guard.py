@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
-from django.conf import settings
 from django.db import connection, connections
 
 import golive.services
 import risk.services
 from controlplane.alerts.services import deliver_pending
 from controlplane.audit.sealing import seal_streams
-from trading import models, recovery, selectors, services
+from controlplane.cycle import recover_orders
+from trading import selectors, services
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +40,6 @@ def sweep_stops() -> None:
         risk.services.sweep_stop(event_id=event.pk, clocks=selectors.get_clocks())
 
 
-def recover_orders() -> None:
-    """Settle what a dead worker left, and protect what it left unprotected."""
-    for venue_account in _list_venue_accounts():
-        recovery.recover_venue_account(venue_account=venue_account, wall_at=selectors.get_clocks().wall_at)
-
-
 def renew_leases() -> None:
     golive.services.renew_leases(wall_at=selectors.get_clocks().wall_at)
 
@@ -60,11 +54,6 @@ def seal_records() -> None:
 
 def deliver_alerts() -> None:
     deliver_pending(wall_at=selectors.get_clocks().wall_at)
-
-
-def _list_venue_accounts() -> list[models.VenueAccount]:
-    rows = selectors.list_venue_accounts().filter(account__environment=settings.TRADING_ENVIRONMENT)
-    return list(rows)
 
 
 # In the order of what matters most.

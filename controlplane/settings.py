@@ -139,6 +139,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 0.2,
 }
 CELERY_TASK_PUBLISH_RETRY = False
+# Static, in code: a schedule edited on a page would be a change without an audit event.
+CELERY_BEAT_SCHEDULE = {
+    "run-cycles": {"task": "controlplane.run_cycles", "schedule": 1.0, "options": {"expires": 3.0}},
+    "run-preflight": {"task": "golive.run_preflight", "schedule": 900.0, "options": {"expires": 600.0}},
+}
 # Often enough for any speed; a tick that no worker took in time is worth nothing, the next one does its work.
 CELERY_BEAT_SCHEDULE = {
     "trade": {"task": "controlplane.run_cycles", "schedule": 1.0, "options": {"expires": 5.0}},
