@@ -9,19 +9,22 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import psycopg
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 import golive.services
 import risk.services
-from controlplane.alerts.services import deliver_pending
+from controlplane.alerts.services import deliver_pending, raise_alert, resolve_alert
 from controlplane.audit.sealing import seal_streams
 from controlplane.cycle import recover_orders
 from trading import selectors, services
 
 logger = logging.getLogger(__name__)
 
+WATCHED = ("beat", "worker")
+SILENCE = timedelta(seconds=15)
 STOP_CHANNEL = "emergency_stop"
 
 
@@ -48,6 +51,24 @@ def assess_risk() -> None:
     risk.services.assess_global_risk(clocks=selectors.get_clocks())
 
 
+def watch_processes() -> None:
+    """Tell a person when beat or the workers show no life, and take it back when they do."""
+    wall_at = selectors.get_clocks().wall_at
+    beats = selectors.list_heartbeats()
+    for name in WATCHED:
+        if name in beats and wall_at - beats[name].beat_at < SILENCE:
+            resolve_alert(code="process_silent", scope=name, wall_at=wall_at)
+            continue
+        with transaction.atomic():
+            raise_alert(
+                code="process_silent",
+                severity="critical",
+                scope=name,
+                text=f"{name} has shown no life for {SILENCE.seconds} s: no cycle is traded",
+                wall_at=wall_at,
+            )
+
+
 def seal_records() -> None:
     seal_streams(now=selectors.get_clocks().wall_at)
 
@@ -62,6 +83,7 @@ DUTIES = (
     Duty(name="recovery", every=1.0, run=recover_orders),
     Duty(name="leases", every=5.0, run=renew_leases),
     Duty(name="risk", every=2.0, run=assess_risk),
+    Duty(name="processes", every=5.0, run=watch_processes),
     Duty(name="alerts", every=1.0, run=deliver_alerts),
     Duty(name="seal", every=5.0, run=seal_records),
 )
