@@ -25,7 +25,9 @@ def list_positions(request: ActorRequest, name: str) -> dict[str, Any]:
     """The open positions with the stop and target that rest at the venue."""
     authorise(request, TokenScope.READ)
     account = selectors.get_account(name)
-    rows = [row for place in selectors.list_venue_accounts(account) for row in describe_positions(place)]
+    rows = [
+        row for place in selectors.list_venue_accounts(account) for row in schemas.describe_positions(place)
+    ]
     return as_page(rows)
 
 
@@ -57,16 +59,6 @@ def list_prices(request: ActorRequest, name: str) -> dict[str, Any]:
         for _, prices in sorted(selectors.list_prices(place.venue, symbols).items())
     )
     return as_page(found)
-
-
-def describe_positions(place: models.VenueAccount) -> list[schemas.PositionOut]:
-    positions = list(selectors.list_open_positions(place))
-    prices = selectors.list_prices(place.venue, [row.symbol for row in positions])
-    protections = selectors.list_protections(place)
-    return [
-        schemas.position_out(row, protections.get(row.symbol, {}), prices.get(row.symbol))
-        for row in positions
-    ]
 
 
 def describe_account(account: models.Account, clocks: Clocks) -> schemas.AccountOut:

@@ -3,7 +3,7 @@
 from ninja import Schema
 
 from controlplane.wire import Amount, Moment
-from trading import models
+from trading import models, selectors
 from trading.core.values import OrderPurpose, Prices
 
 
@@ -115,6 +115,14 @@ class PriceOut(Schema):
     bid: Amount
     ask: Amount
     at: Moment
+
+
+def describe_positions(place: models.VenueAccount) -> list[PositionOut]:
+    """The open positions of a venue account with their protections, marked at the stored prices."""
+    positions = list(selectors.list_open_positions(place))
+    prices = selectors.list_prices(place.venue, [row.symbol for row in positions])
+    protections = selectors.list_protections(place)
+    return [position_out(row, protections.get(row.symbol, {}), prices.get(row.symbol)) for row in positions]
 
 
 def position_out(

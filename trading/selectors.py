@@ -1,7 +1,8 @@
 """Reads of facts. Every function returns rows or frozen values and changes nothing."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -181,6 +182,21 @@ def equity_at(venue_account: models.VenueAccount, at: datetime) -> models.Equity
     rows = models.EquitySample.objects.filter(venue_account=venue_account)
     before = rows.filter(market_at__lte=at).order_by("-market_at", "-id").first()
     return before or rows.filter(market_at__gt=at).order_by("market_at", "id").first()
+
+
+def list_equity_curve(
+    venue_account: models.VenueAccount, *, since: datetime, until: datetime, every: timedelta
+) -> list[tuple[datetime, Decimal]]:
+    """The last sample of each span of market time, oldest first."""
+    step = f"{every.total_seconds()} seconds"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT ON (date_bin(%s, market_at, %s)) market_at, equity FROM trading_equitysample"
+            " WHERE venue_account_id = %s AND market_at > %s AND market_at <= %s"
+            " ORDER BY date_bin(%s, market_at, %s), market_at DESC, id DESC",
+            [step, since, venue_account.pk, since, until, step, since],
+        )
+        return list(cursor.fetchall())
 
 
 def count_entries_since(account: models.Account, since: datetime) -> int:
