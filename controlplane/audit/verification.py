@@ -75,9 +75,7 @@ def verify_database(
             _check_head(chain, using)
             _check_columns(chain, using)
             seals.finish(chain.seq)
-            counts = tuple(
-                _count_stream(connections[using], stream, chain.seq) for stream in get_registered_streams()
-            )
+            counts = tuple(_count_stream(connections[using], stream, chain.seq) for stream in streams)
         except Broken as error:
             broken = error
     return LogReport(
