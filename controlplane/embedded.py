@@ -60,6 +60,10 @@ class Place:
     def log_dir(self) -> Path:
         return self.state_dir / "log"
 
+    def remove_sockets(self) -> None:
+        """After the servers have stopped, leave nothing in the folder for temporary files."""
+        shutil.rmtree(self.socket_dir, ignore_errors=True)
+
 
 def choose_place(state_dir: Path) -> Place:
     isolation = choose_isolation()

@@ -53,7 +53,7 @@ def run_in(state_dir: Path, arguments: Sequence[str]) -> int:
     finally:
         postgres.stop()
         valkey.stop()
-        shutil.rmtree(place.socket_dir, ignore_errors=True)
+        place.remove_sockets()
 
 
 def run_pytest(arguments: Sequence[str], environment: dict[str, str]) -> int:

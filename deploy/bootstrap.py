@@ -169,10 +169,14 @@ def install_with_uv(pip: "list[str]") -> bool:
         if attempt([*fetch, "--requirement", requirement]).returncode != 0:
             return False
     command = [os.path.join(target, "bin", "uv"), "pip", "sync", "--quiet", "--compile-bytecode"]
-    done = attempt([*command, *HASHED_WHEELS, "--python", environment_python(), LOCK], uv_settings())
-    if done.returncode != 0:
-        say(f"uv could not install the lock ({last_line(done.stderr)}), trying pip")
-    return done.returncode == 0
+    try:
+        done = attempt([*command, *HASHED_WHEELS, "--python", environment_python(), LOCK], uv_settings())
+        problem = last_line(done.stderr) if done.returncode != 0 else ""
+    except OSError as error:
+        problem = str(error.strerror)
+    if problem:
+        say(f"uv could not install the lock ({problem}), trying pip")
+    return not problem
 
 
 def install_with_pip(pip: "list[str]") -> None:

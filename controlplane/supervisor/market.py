@@ -18,13 +18,6 @@ class MarketClockKeeper:
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def list_venues(self) -> list[str]:
-        """The venues of config/venues.yaml that the desk simulates."""
-        from trading.market import load_venue_config
-
-        config = load_venue_config()
-        return [config.primary, *config.candidates]
-
     def connect(self, environment: Mapping[str, str]) -> None:
         """Load Django in this process with the application's role."""
         os.environ.update(environment)

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from controlplane.desk import DeskError
+from controlplane.desk import ROOT, DeskError
+from controlplane.errors import DomainError
 from trading.simulator.candles import CandleError, load_candles
 from trading.simulator.feed import CandleFeed
 from trading.simulator.generator import GeneratedFeed
+from trading.venue_config import load_venue_config
 
 DEFAULT_PORT, DEFAULT_SPEED, DEFAULT_SEED = 8000, 60, 1
 LONGEST_WARM_UP = timedelta(hours=6)
@@ -22,8 +24,9 @@ GENERATED_START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
-    """The candles that the desk lives on, and the market time at which a fresh desk begins."""
+    """The venues to simulate, their candles, and the market time at which a fresh desk begins."""
 
+    venues: tuple[str, ...]
     candle_set: str
     starts_at: datetime
 
@@ -93,9 +96,18 @@ def read_options(values: Mapping[str, Any]) -> Options:
 
 
 def load_market(options: Options) -> Market:
-    """Read the candles through; raises DeskError naming file, line and column."""
+    """Read config/venues.yaml and the candles through; raises DeskError naming file and line."""
+    try:
+        venues = load_venue_config(ROOT / "config" / "venues.yaml").venues
+    except DomainError as error:
+        raise DeskError(error.message) from error
+    candle_set, starts_at = read_candles(options)
+    return Market(venues=venues, candle_set=candle_set, starts_at=starts_at)
+
+
+def read_candles(options: Options) -> tuple[str, datetime]:
     if options.candles is None:
-        return Market(candle_set=GeneratedFeed(options.seed).identity, starts_at=GENERATED_START)
+        return GeneratedFeed(options.seed).identity, GENERATED_START
     try:
         feed = CandleFeed(load_candles(options.candles))
     except CandleError as error:
@@ -104,7 +116,7 @@ def load_market(options: Options) -> Market:
     if first >= end:
         raise DeskError(f"--candles: {options.candles}: the symbols have no time in common")
     # Strategies need closed bars behind them before the first signal.
-    return Market(candle_set=feed.identity, starts_at=first + min(LONGEST_WARM_UP, (end - first) / 4))
+    return feed.identity, first + min(LONGEST_WARM_UP, (end - first) / 4)
 
 
 def check_port(port: int) -> None:

@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -69,9 +68,7 @@ def run_up(options: Options) -> int:
     """
     environment = os.environ.get("TRADING_ENVIRONMENT", "paper")
     if environment != "paper":
-        raise DeskError(
-            f"up runs on paper only, TRADING_ENVIRONMENT is {environment}: see README, production"
-        )
+        raise DeskError(f"up runs on paper only, and TRADING_ENVIRONMENT is {environment}")
     state_dir = get_state_dir()
     market = load_market(options)
     make_state_dir(state_dir)
@@ -115,12 +112,14 @@ class Supervisor:
         self.console = Console(state_dir / "log", quiet=options.json)
         self.fleet = Fleet(state_dir, self.console.say)
         self.clock = MarketClockKeeper(self.console.say)
+        self.place = choose_place(state_dir)
         self.metrics_dir = state_dir / "metrics"
 
     def run(self) -> int:
         with ExitStack() as stack:
             stack.callback(forget_desk, self.state_dir)
             stack.callback(self.console.show_logs)
+            stack.callback(self.place.remove_sockets)
             stack.callback(self.fleet.stop)
             stack.callback(self.clock.pause)
             stack.callback(ignore_signals)
@@ -143,10 +142,9 @@ class Supervisor:
             options=self.options,
             addresses=self.start_servers(secrets),
             secrets=secrets,
-            venue_ports={},
+            venue_ports=choose_venue_ports(self.market.venues),
         )
         self.prepare_database(plan)
-        plan = replace(plan, venue_ports=choose_venue_ports(self.clock.list_venues()))
         write_desk(self.state_dir, plan.description())
         self.fleet.start(*plan_venues(plan), plan_web(plan))
         self.call(plan, "seed_demo", plan.environment())
@@ -157,15 +155,14 @@ class Supervisor:
 
     def start_servers(self, secrets: Mapping[str, str]) -> Addresses:
         """Embedded servers, except those that the environment already names."""
-        place = choose_place(self.state_dir)
         database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
         owner_url = os.environ.get("DATABASE_OWNER_URL")
         if redis_url is None:
-            valkey = Valkey(place)
+            valkey = Valkey(self.place)
             self.fleet.start(valkey)
             redis_url = valkey.url()
         if database_url is None:
-            postgres = Postgres(place, secrets)
+            postgres = Postgres(self.place, secrets)
             self.fleet.start(postgres)
             postgres.ensure_database()
             database_url, owner_url = postgres.url("app"), postgres.url("owner")

@@ -18,6 +18,7 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         # Django would ask for the settings, which exist only once the servers run.
+        self._called_from_command_line = True
         parser = self.create_parser(argv[0], argv[1])
         sys.exit(run_up(read_options(vars(parser.parse_args(argv[2:])))))
 
