@@ -222,8 +222,11 @@ def _choose_leverage(
 # Probe --------------------------------------------------------------------------------------------
 
 
-def probe_venue(*, venue: str, account: str, market_at: datetime) -> VenueProbe:
-    """Ask a venue for everything the desk depends on; never raises VenueError, each item tells its own."""
+def probe_venue(*, venue: str, account: str, market_at: datetime | None = None) -> VenueProbe:
+    """Ask a venue for everything the desk depends on; never raises VenueError, each item tells its own.
+
+    Without `market_at` the desk's clocks are read.
+    """
     try:
         gateway = _open(venue, account)
     except VenueError as error:
@@ -234,7 +237,7 @@ def probe_venue(*, venue: str, account: str, market_at: datetime) -> VenueProbe:
         account=account,
         environment=settings.TRADING_ENVIRONMENT,
         symbols=load_venue_config().symbols,
-        market_at=market_at,
+        market_at=market_at or selectors.get_clocks().market_at,
     )
 
 

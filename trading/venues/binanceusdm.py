@@ -227,9 +227,9 @@ class BinanceUsdmGateway:
         conditional = request.order_type.is_conditional
         endpoint = "fapiPrivatePostAlgoOrder" if conditional else "fapiPrivatePostOrder"
         reader = answers.read_conditional if conditional else answers.read_order
+        params = to_params(request)
         try:
-            answer = self._client.call(endpoint, **to_params(request))
-            report = reader(answer)
+            report = reader(self._client.call(endpoint, **params))
         except CallFailed as failed:
             return self._judge(failed.failure)
         except MALFORMED:
@@ -266,8 +266,9 @@ class BinanceUsdmGateway:
     def test_order(self, request: OrderRequest) -> Outcome:
         if request.order_type.is_conditional:
             raise ValueError("the venue can test ordinary orders only")
+        params = to_params(request)
         try:
-            self._client.call("fapiPrivatePostOrderTest", **to_params(request))
+            self._client.call("fapiPrivatePostOrderTest", **params)
         except CallFailed as failed:
             return self._judge(failed.failure)
         return Outcome(kind=OutcomeKind.ACCEPTED)
