@@ -32,6 +32,7 @@ def as_owner(*tables: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]
         for table, name in triggers:
             switch(owner, table, name, "DISABLE")
         yield owner
+        owner.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for table, name in triggers:
             switch(owner, table, name, "ENABLE ALWAYS")
 
