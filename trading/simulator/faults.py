@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import asdict, dataclass
 from random import Random
+from threading import Lock
 from typing import Any
 
 BEFORE = ("error_before", "rate_limited", "hang")
@@ -82,18 +83,20 @@ class Faults:
 
     def __init__(self, seed: int = 0) -> None:
         self._random = Random(seed)
+        self._lock = Lock()
         self._next_id = 1
         self.active: list[Fault] = []
         self.fired: deque[dict[str, Any]] = deque(maxlen=500)
 
     def add(self, asked: Any) -> Fault:
         """Set a fault from JSON; raises FaultError naming the field."""
-        fault = self._checked(asked)
-        if len(self.active) >= MAX_FAULTS:
-            raise FaultError(f"kind: at most {MAX_FAULTS} faults at a time")
-        self._next_id += 1
-        self.active.append(fault)
-        return fault
+        with self._lock:
+            fault = self._checked(asked)
+            if len(self.active) >= MAX_FAULTS:
+                raise FaultError(f"kind: at most {MAX_FAULTS} faults at a time")
+            self._next_id += 1
+            self.active.append(fault)
+            return fault
 
     def _checked(self, asked: Any) -> Fault:
         if not isinstance(asked, dict):
@@ -111,23 +114,27 @@ class Faults:
 
     def clear(self, fault_id: int | None = None) -> list[Fault]:
         """Remove one fault, or all; returns what was removed."""
-        removed = [fault for fault in self.active if fault_id in (None, fault.fault_id)]
-        self.active = [fault for fault in self.active if fault not in removed]
-        return removed
+        with self._lock:
+            removed = [fault for fault in self.active if fault_id in (None, fault.fault_id)]
+            self.active = [fault for fault in self.active if fault not in removed]
+            return removed
 
     def strike(self, method: str, path: str) -> list[Fault]:
         """The faults that hit this request: every delay, and the first of the others. Uses them up."""
         struck: list[Fault] = []
-        for fault in list(self.active):
-            if fault.kind in _MARKET_KINDS or not fault.matches(method, path):
-                continue
-            if fault.kind != "delay" and any(other.kind != "delay" for other in struck):
-                continue
-            if fault.probability < 1 and self._random.random() >= fault.probability:
-                continue
-            struck.append(fault)
-            self._use(fault, method, path)
+        with self._lock:
+            for fault in list(self.active):
+                taken = fault.kind != "delay" and any(other.kind != "delay" for other in struck)
+                if taken or not self._hits(fault, method, path):
+                    continue
+                struck.append(fault)
+                self._use(fault, method, path)
         return struck
+
+    def _hits(self, fault: Fault, method: str, path: str) -> bool:
+        if fault.kind in _MARKET_KINDS or not fault.matches(method, path):
+            return False
+        return fault.probability >= 1 or self._random.random() < fault.probability
 
     def _use(self, fault: Fault, method: str, path: str) -> None:
         fault.times -= 1

@@ -283,8 +283,9 @@ def _check_amendment(state: State, order: Order, quantity: Decimal, price: Decim
         reduce_only=order.reduce_only,
         client_id=order.client_id,
     )
-    del state.orders[order.order_id]
+    known = state.orders
+    state.orders = {order_id: other for order_id, other in known.items() if other is not order}
     try:
         check_order(state, request)
     finally:
-        state.orders[order.order_id] = order
+        state.orders = known

@@ -1,10 +1,12 @@
 """The HTTP server of a simulated venue: 127.0.0.1 only, keep-alive, one thread per connection."""
 
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
@@ -74,6 +76,11 @@ class _Http(ThreadingHTTPServer):
         self._connections: set[socket.socket] = set()
         super().__init__(address, handler)
 
+    def server_bind(self) -> None:
+        """Without the look-up of a host name that the base class makes."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+
     def process_request(self, request: object, client_address: object) -> None:
         if isinstance(request, socket.socket):
             self._connections.add(request)
@@ -93,8 +100,6 @@ class _Http(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is no event; anything else is reported as usual."""
-        import sys
-
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 

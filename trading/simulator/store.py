@@ -54,9 +54,9 @@ class Store:
     def _snapshot_path(self) -> Path:
         return self._folder / "snapshot.json"
 
-    @property
-    def _journal_path(self) -> Path:
-        return self._folder / "journal.jsonl"
+    def _journals(self) -> list[Path]:
+        """Journals in the order of their commands; each name says the snapshot that it follows."""
+        return sorted(self._folder.glob("journal-*.jsonl"))
 
     def close(self) -> None:
         if self._journal >= 0:
@@ -80,42 +80,65 @@ class Store:
             raise StoreError(f"{self._folder}: holds the state of other candles; use a fresh folder")
         engine = Engine.restore(feed, saved["state"])
         self.number = saved["number"]
-        for entry in self._entries():
-            if entry.number > self.number:
-                engine.advance(entry.at_ms)
-                engine.apply(entry.name, entry.arguments)
-                self.number = entry.number
+        for journal in self._journals():
+            for entry in _read_journal(journal):
+                if entry.number > self.number:
+                    engine.advance(entry.at_ms)
+                    engine.apply(entry.name, entry.arguments)
+                    self.number = entry.number
         return engine
-
-    def _entries(self) -> list[Entry]:
-        """Journaled commands; a last line without its end was never answered and is left out."""
-        if not self._journal_path.exists():
-            return []
-        lines = self._journal_path.read_bytes().split(b"\n")[:-1]
-        try:
-            return [Entry(**orjson.loads(line)) for line in lines]
-        except (orjson.JSONDecodeError, TypeError) as error:
-            raise StoreError(f"{self._journal_path}: is damaged: {error}") from error
 
     def append(self, at_ms: int, name: str, arguments: dict[str, Any]) -> None:
         """Journal an applied command; it is in the kernel's hands when this returns."""
         self.number += 1
         if self._journal < 0:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._journal = os.open(self._journal_path, flags, 0o600)
+            self._open_journal()
         line = {"number": self.number, "at_ms": at_ms, "name": name, "arguments": arguments}
         os.write(self._journal, orjson.dumps(line) + b"\n")
 
-    def save(self, feed: Feed, dumped: dict[str, Any]) -> None:
-        """Write a snapshot and start the journal anew; a crash in between is harmless (numbers tell)."""
-        saved = {"format": _FORMAT, "feed": feed.identity, "number": self.number, "state": dumped}
-        partial = self._snapshot_path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(orjson.dumps(saved))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._snapshot_path)
+    def _open_journal(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        name = f"journal-{self.number:015d}.jsonl"
+        self._journal = os.open(self._folder / name, flags, 0o600)
+
+    def begin_snapshot(self, engine: Engine) -> "Snapshot":
+        """Take the state as bytes and start a new journal; nothing else may change the engine meanwhile."""
+        saved = {
+            "format": _FORMAT,
+            "feed": engine.feed.identity,
+            "number": self.number,
+            "state": engine.state,
+        }
+        content = orjson.dumps(saved, default=str, option=orjson.OPT_NON_STR_KEYS)
         if self._journal >= 0:
             os.close(self._journal)
             self._journal = -1
-        self._journal_path.unlink(missing_ok=True)
+        return Snapshot(content=content, covers=tuple(self._journals()))
+
+    def finish_snapshot(self, snapshot: "Snapshot") -> None:
+        """Write the snapshot, then drop the journals it covers; a crash in between is harmless."""
+        partial = self._snapshot_path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(snapshot.content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._snapshot_path)
+        for journal in snapshot.covers:
+            journal.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A state on its way to the disk, and the journals it makes needless."""
+
+    content: bytes
+    covers: tuple[Path, ...]
+
+
+def _read_journal(path: Path) -> list[Entry]:
+    """Journaled commands; a last line without its end was never answered and is left out."""
+    lines = path.read_bytes().split(b"\n")[:-1]
+    try:
+        return [Entry(**orjson.loads(line)) for line in lines]
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise StoreError(f"{path}: is damaged: {error}") from error

@@ -87,21 +87,23 @@ class SimulatedVenue:
                     self.execute("cancel_all", symbol=symbol)
                     self.execute("cancel_all_algos", symbol=symbol)
                     self.execute("set_countdown", symbol=symbol, deadline_ms=0)
-            if wall_ms - self._saved_at_ms >= _SNAPSHOT_EVERY_MS:
-                self.save()
+        if wall_ms - self._saved_at_ms >= _SNAPSHOT_EVERY_MS:
+            self.save()
 
     def save(self) -> None:
-        """Write a snapshot, if there is a folder for it."""
+        """Write a snapshot, if there is a folder for it; requests wait for its making, not its writing."""
         with self._lock:
             self._saved_at_ms = self.clock.wall_ms()
-            if self._store is not None:
-                self._store.save(self.engine.feed, self.engine.dump())
+            store = self._store
+            snapshot = store.begin_snapshot(self.engine) if store is not None else None
+        if store is not None and snapshot is not None:
+            store.finish_snapshot(snapshot)
 
     def close(self) -> None:
         """Write a last snapshot and let the folder go."""
+        self.save()
         with self._lock:
             if self._store is not None:
-                self.save()
                 self._store.close()
                 self._store = None
 

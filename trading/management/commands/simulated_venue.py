@@ -115,12 +115,15 @@ class FollowedClock:
         self._thread.start()
 
     def _read_or_wait(self) -> None:
+        from django.db import connection
+
         waited = 0.0
         while not self._read():
             if waited >= _CLOCK_PATIENCE_SECONDS:
                 raise CommandError("there is no market clock: start the desk, or give --anchor", returncode=2)
             self._ending.wait(0.25)
             waited += 0.25
+        connection.close()
 
     def _read(self) -> bool:
         from django.db import DatabaseError, connection
