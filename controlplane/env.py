@@ -13,9 +13,12 @@ class SettingError(Exception):
 
 
 def env_str(name: str, default: str | None = None) -> str:
-    """Return NAME, else the content of the file NAME_FILE, else the default; raises SettingError."""
-    if name in os.environ:
-        return os.environ[name]
+    """Return NAME, else the content of the file NAME_FILE, else the default; raises SettingError.
+
+    An empty value is none.
+    """
+    if value := os.environ.get(name):
+        return value
     file_name = os.environ.get(f"{name}_FILE")
     if file_name:
         try:
@@ -25,6 +28,10 @@ def env_str(name: str, default: str | None = None) -> str:
     if default is None:
         raise SettingError(f"{name} is not set (nor {name}_FILE)")
     return default
+
+
+def is_set(name: str) -> bool:
+    return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
 
 
 def env_bool(name: str, default: bool) -> bool:

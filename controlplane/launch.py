@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from controlplane.desk import DeskError, find_desk, get_state_dir
-from controlplane.env import NO_DATABASE, SettingError
+from controlplane.env import NO_DATABASE, SettingError, is_set
 
 USAGE_ERROR = 2
 # These start servers of their own before there are settings.
@@ -47,13 +47,16 @@ def run_before_settings(argv: Sequence[str]) -> int:
 
 def choose_settings(argv: Sequence[str]) -> None:
     """Set the environment for the command, unless it is set already."""
-    if "DATABASE_URL" in os.environ or "DATABASE_URL_FILE" in os.environ:
+    if is_set("DATABASE_URL"):
         return
     if needs_no_desk(argv):
         os.environ["DATABASE_URL"] = NO_DATABASE
-        os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:6379/0")
-        if "SECRET_KEY_FILE" not in os.environ:
-            os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(50))
+        for name, value in (
+            ("REDIS_URL", "redis://127.0.0.1:6379/0"),
+            ("SECRET_KEY", secrets.token_urlsafe(50)),
+        ):
+            if not is_set(name):
+                os.environ[name] = value
         return
     state_dir = get_state_dir()
     desk = find_desk(state_dir)

@@ -144,10 +144,6 @@ CELERY_BEAT_SCHEDULE = {
     "run-cycles": {"task": "controlplane.run_cycles", "schedule": 1.0, "options": {"expires": 3.0}},
     "run-preflight": {"task": "golive.run_preflight", "schedule": 900.0, "options": {"expires": 600.0}},
 }
-# Often enough for any speed; a tick that no worker took in time is worth nothing, the next one does its work.
-CELERY_BEAT_SCHEDULE = {
-    "trade": {"task": "controlplane.run_cycles", "schedule": 1.0, "options": {"expires": 5.0}},
-}
 
 ALERT_URLS = env_list("ALERT_URLS")
 WEB_URL = env_str("WEB_URL", f"http://127.0.0.1:{env_int('PORT', 8000)}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.desk import ROOT
+from controlplane.env import is_set
 from controlplane.supervisor.fleet import Program
 from controlplane.supervisor.options import Options, free_port
 
@@ -55,7 +56,7 @@ class Plan:
             "WEB_URL": self.url,
             "SIMULATED_VENUES": ",".join(venues),
         }
-        if not {"SECRET_KEY", "SECRET_KEY_FILE"} & os.environ.keys():
+        if not is_set("SECRET_KEY"):
             settings["SECRET_KEY"] = self.secrets["secret_key"]
         return settings | self._venue_keys()
 

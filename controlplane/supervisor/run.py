@@ -25,6 +25,7 @@ from controlplane.desk import (
     write_desk,
 )
 from controlplane.embedded import Postgres, Valkey, choose_place, last_log_line
+from controlplane.env import env_str
 from controlplane.process import start_child, stop_child, tie_to_this_process
 from controlplane.supervisor.console import Console, describe_demo, describe_summary
 from controlplane.supervisor.fleet import Fleet, forget_dead_gauges
@@ -66,7 +67,7 @@ def run_up(options: Options) -> int:
 
     Raises DeskError, with nothing changed, where the arguments or the folder do not allow it.
     """
-    environment = os.environ.get("TRADING_ENVIRONMENT", "paper")
+    environment = os.environ.get("TRADING_ENVIRONMENT") or "paper"
     if environment != "paper":
         raise DeskError(f"up runs on paper only, and TRADING_ENVIRONMENT is {environment}")
     state_dir = get_state_dir()
@@ -155,13 +156,13 @@ class Supervisor:
 
     def start_servers(self, secrets: Mapping[str, str]) -> Addresses:
         """Embedded servers, except those that the environment already names."""
-        database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
-        owner_url = os.environ.get("DATABASE_OWNER_URL")
-        if redis_url is None:
+        database_url, redis_url = env_str("DATABASE_URL", ""), env_str("REDIS_URL", "")
+        owner_url = env_str("DATABASE_OWNER_URL", "") or None
+        if not redis_url:
             valkey = Valkey(self.place)
             self.fleet.start(valkey)
             redis_url = valkey.url()
-        if database_url is None:
+        if not database_url:
             postgres = Postgres(self.place, secrets)
             self.fleet.start(postgres)
             postgres.ensure_database()
