@@ -151,9 +151,9 @@ class Simulated:
         self.venue.faults.add({"kind": kind, **fields})
 
     def gap(self, symbol: str, percent: str) -> None:
-        """Move every price of a symbol and let a second pass."""
+        """Move every price of a symbol and let the mark price follow."""
         self.venue.execute("gap", symbol=symbol, ratio=str(Decimal(percent) / 100), seconds=0)
-        self.pass_seconds(1)
+        self.pass_seconds(60)
 
     def pass_seconds(self, seconds: int) -> None:
         self.clock.market += seconds * 1000
