@@ -170,7 +170,7 @@ def install_with_uv(pip: "list[str]") -> bool:
             return False
     command = [os.path.join(target, "bin", "uv"), "pip", "sync", "--quiet", "--compile-bytecode"]
     try:
-        done = attempt([*command, *HASHED_WHEELS, "--python", environment_python(), LOCK], uv_settings())
+        done = attempt([*command, *HASHED_WHEELS, "--python", environment_python(), LOCK], uv_settings(pip))
         problem = last_line(done.stderr) if done.returncode != 0 else ""
     except OSError as error:
         problem = str(error.strerror)
@@ -194,13 +194,20 @@ def locked(name: str) -> str:
     return found.group() + "\n"
 
 
-def uv_settings() -> "dict[str, str]":
-    """Never fetch another Python; tolerate a home that does not exist or cannot be written."""
-    settings = {"UV_PYTHON_DOWNLOADS": "never", "UV_LINK_MODE": os.environ.get("UV_LINK_MODE", "copy")}
+def uv_settings(pip: "list[str]") -> "dict[str, str]":
+    """Follow pip's index and the system's certificates; never fetch a Python; do without a home."""
+    settings = {"UV_PYTHON_DOWNLOADS": "never", "UV_LINK_MODE": "copy", "UV_SYSTEM_CERTS": "true"}
+    # Whichever index has the pinned version will do: the hash says whether it is the right one.
+    settings["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    listed = attempt([*pip, "config", "list"]).stdout.decode("utf-8", "replace")
+    for variable, option in (("UV_DEFAULT_INDEX", "index-url"), ("UV_INDEX", "extra-index-url")):
+        found = re.findall(rf"\.{option}='(.+)'$", listed, re.MULTILINE)
+        if found:
+            settings[variable] = found[-1].replace("\\n", " ").strip()
     cache = os.environ.get("UV_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~")
     if not os.access(cache, os.W_OK):
         settings["UV_NO_CACHE"] = "1"
-    return settings
+    return {name: os.environ.get(name, value) for name, value in settings.items()}
 
 
 def attempt(command: "list[str]", settings: "dict[str, str]" = {}) -> "subprocess.CompletedProcess[bytes]":  # noqa: B006
