@@ -20,6 +20,7 @@ from trading.simulator.wire import (
     json_answer,
 )
 
+RESTRICTIONS = "/sapi/v1/account/apiRestrictions"
 Handler = Callable[[SimulatedVenue, Params], Any]
 
 
@@ -91,7 +92,7 @@ _ACCOUNT = {
     ("GET", "/fapi/v1/leverageBracket"): _signed(usdm_account.leverage_brackets),
     ("GET", "/fapi/v1/commissionRate"): _signed(usdm_account.commission_rate, 20),
     ("GET", "/fapi/v1/income"): _signed(usdm_account.income, 30),
-    ("GET", "/sapi/v1/account/apiRestrictions"): _signed(usdm_account.api_restrictions),
+    ("GET", RESTRICTIONS): _signed(usdm_account.api_restrictions),
     ("GET", "/sapi/v1/system/status"): _public(usdm_account.system_status),
     ("GET", "/sapi/v1/capital/config/getall"): _signed(usdm_account.coins, 10),
     ("GET", "/sapi/v1/margin/allPairs"): _signed(usdm_account.nothing),
@@ -103,7 +104,7 @@ ROUTES: dict[tuple[str, str], Route] = {**_MARKET, **_ORDERS, **_ACCOUNT}
 def handle(venue: SimulatedVenue, request: Request) -> Answer:
     """Answer one request as the venue would."""
     route = ROUTES.get((request.method, request.path))
-    if route is None:
+    if route is None or (request.path == RESTRICTIONS and venue.permissions.absent):
         return Answer(status=404, body=b"<html><h2>404 Not found</h2></html>", content_type="text/html")
     params = Params(request)
     with venue.at_now() as engine:

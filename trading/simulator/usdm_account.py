@@ -256,8 +256,6 @@ def income(venue: SimulatedVenue, params: Params) -> Any:
 
 def api_restrictions(venue: SimulatedVenue, params: Params) -> Any:
     allowed = venue.permissions
-    if allowed.absent:
-        raise VenueError(0, "Not Found", status=404)
     return {
         "ipRestrict": allowed.ip_restricted,
         "createTime": venue.engine.state.started_ms,
