@@ -1,10 +1,12 @@
 """Writes of the audit log."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from django.conf import settings
 from django.db import connection, transaction
+from psycopg import sql
 
 from controlplane.audit.actions import DENIED, require_registered
 from controlplane.audit.canonical import canonical_text
@@ -12,6 +14,10 @@ from controlplane.audit.models import AuditEvent
 from controlplane.audit.redaction import redact, redact_text
 from controlplane.errors import DomainError
 
+_RETURNED = tuple(field.name for field in AuditEvent._meta.concrete_fields if field.name != "payload")
+_INSERT = sql.SQL("INSERT INTO audit_auditevent (body) VALUES (%s) RETURNING {}").format(
+    sql.SQL(", ").join(sql.Identifier(name) for name in _RETURNED)
+)
 ACTOR_KINDS = frozenset({"user", "token", "guard", "system", "command"})
 
 
@@ -53,9 +59,10 @@ def record(
         }
     )
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO audit_auditevent (body) VALUES (%s) RETURNING seq", [body])
-        seq = cursor.fetchone()[0]
-    return AuditEvent.objects.get(pk=seq)
+        cursor.execute(_INSERT, [body])
+        facts = dict(zip(_RETURNED, cursor.fetchone(), strict=True))
+    facts["payload"] = json.loads(facts["body"])
+    return AuditEvent.from_db(connection.alias, list(facts), list(facts.values()))
 
 
 @contextmanager

@@ -178,3 +178,13 @@ def test_columns_that_say_something_else_than_the_hashed_text_are_found(log, cha
 def test_checkpoints_say_from_where_nothing_vouches(log):
     assert verify(checkpoints={7: log[6].hash}).unanchored_since == 8
     assert verify(checkpoints={EVENTS: log[-1].hash}).unanchored_since is None
+
+
+def test_what_was_verified_before_can_be_left_out(log):
+    report = verify(after_seq=8)
+    assert (report.is_whole, report.events, report.head_seq) == (True, 4, EVENTS)
+    tamper("UPDATE audit_auditevent SET body = replace(body, 'Für', 'Fur') WHERE seq = 10")
+    assert verify(after_seq=8).first_bad_seq == 10
+    assert verify(after_seq=10, checkpoints={10: log[9].hash}).is_whole
+    assert verify(after_seq=10, checkpoints={10: "0" * 64}).first_bad_seq == 11
+    assert verify(after_seq=EVENTS).is_whole

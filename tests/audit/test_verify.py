@@ -253,3 +253,22 @@ def test_a_bad_checkpoints_file_is_one_line_and_exit_2(tmp_path, content, compla
 def test_a_missing_file_or_a_wrong_option_is_exit_2(tmp_path):
     assert run(tmp_path / "absent.jsonl").returncode == 2
     assert run("--unknown").returncode == 2
+
+
+def test_the_script_may_be_told_where_a_part_begins(tmp_path, capsys):
+    lines = log(20)
+    export = write(tmp_path / "log.jsonl", lines[10:])
+    heads = tmp_path / "heads.jsonl"
+    heads.write_text(json.dumps({"seq": 10, "hash": hash_of(lines[9])}))
+    assert verify.main([str(export), "--after", "10", "--checkpoints", str(heads)]) == 0
+    assert "whole: 10 events, head 20" in capsys.readouterr().out
+    assert verify.main([str(export)]) == 1
+    assert "broken: seq 1: missing: found seq 11 in its place" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "line", [b"null\n", b'{"seq":1}\n', b'{"stream":x,"row":[]}\n', b'{"stream":"x"}\n', b"\xff\n", b"\n"]
+)
+def test_a_line_that_is_no_event_is_named(line):
+    assert first_bad_seq([line]) == 1
+    assert first_bad_seq([line], after_seq=7) == 8

@@ -30,7 +30,11 @@ class Command(BaseCommand):
             "--checkpoints", metavar="FILE", help='heads kept elsewhere, {"seq":N,"hash":"H"} a line'
         )
         check.add_argument(
-            "--after", type=_seq, default=0, metavar="SEQ", help="the FILE begins after this seq"
+            "--after",
+            type=_seq,
+            default=0,
+            metavar="SEQ",
+            help="leave out what comes before; a FILE begins after it",
         )
         check.add_argument("--json", action="store_true")
         export = commands.add_parser("export", help="write JSON lines, one event a line")
@@ -62,7 +66,7 @@ class Command(BaseCommand):
             checkpoints = verify.read_checkpoints(options["checkpoints"]) if options["checkpoints"] else {}
         except (OSError, UnicodeDecodeError, verify.BadFile) as error:
             raise CommandError(str(error), returncode=USAGE) from error
-        report = verify_database(checkpoints=checkpoints)
+        report = verify_database(after_seq=options["after"], checkpoints=checkpoints)
         self.stdout.write(json.dumps(asdict(report)) if options["json"] else _text(report))
         if not report.is_whole:
             sys.exit(BROKEN)
