@@ -242,15 +242,4 @@ def probe_venue(*, venue: str, account: str, market_at: datetime | None = None) 
 
 
 def _open(venue: str, account: str) -> Gateway:
-    """The gateway, if the venue can do what the configuration requires."""
-    gateway = open_gateway(venue=venue, account=account, environment=settings.TRADING_ENVIRONMENT)
-    lacking = [
-        name
-        for name in load_venue_config().required_capabilities
-        if not getattr(gateway.capabilities, f"has_{name}")
-    ]
-    if lacking:
-        raise VenueError(
-            f"{venue}: cannot do {', '.join(lacking)}", cause=Cause.VENUE, code="venue_incapable"
-        )
-    return gateway
+    return open_gateway(venue=venue, account=account, environment=settings.TRADING_ENVIRONMENT)

@@ -242,6 +242,7 @@ def test_a_venue_that_lacks_a_required_capability_is_not_used(
     text = shipped().replace("[test_order, closing_stop]", "[attached_protection]")
     (tmp_path / "venues.yaml").write_text(text)
     settings.CONFIG_DIR = tmp_path
+    close_gateways()
     with pytest.raises(VenueError) as caught:
         refresh()
     assert caught.value.code == "venue_incapable"

@@ -7,15 +7,15 @@ from functools import lru_cache
 from django.conf import settings
 
 from trading.core.values import Environment
-from trading.venue_config import VENUES_WITH_DIALECT
+from trading.venue_config import VENUES_WITH_DIALECT, load_venue_config
 from trading.venues.gateway import Cause, Gateway, VenueError
 
 
 def open_gateway(*, venue: str, account: str, environment: str) -> Gateway:
     """The gateway of an account at a venue, one per process and thread; opening asks nothing of the venue.
 
-    Raises VenueError: unknown venue, missing keys, another environment than the desk's, or (paper)
-    a venue that is not simulated.
+    Raises VenueError: unknown venue, missing keys, another environment than the desk's, a capability
+    that config/venues.yaml requires and the venue lacks, or (paper) a venue that is not simulated.
     """
     if environment != settings.TRADING_ENVIRONMENT:
         raise VenueError(
@@ -50,7 +50,9 @@ def _open(venue: str, account: str, environment: Environment, _pid: int, _thread
         keys=read_keys(prefix=binanceusdm.KEY_PREFIX, account=account),
         redirects=_find_redirects(venue, environment, binanceusdm.PRODUCTION_HOSTS),
     )
-    return binanceusdm.BinanceUsdmGateway(client)
+    gateway = binanceusdm.BinanceUsdmGateway(client)
+    _check_capabilities(gateway)
+    return gateway
 
 
 def _find_redirects(venue: str, environment: Environment, hosts: tuple[str, ...]) -> dict[str, str] | None:
@@ -64,3 +66,12 @@ def _find_redirects(venue: str, environment: Environment, hosts: tuple[str, ...]
             code="venue_not_simulated",
         )
     return dict.fromkeys(hosts, base)
+
+
+def _check_capabilities(gateway: Gateway) -> None:
+    able = gateway.capabilities
+    lacking = [name for name in load_venue_config().required_capabilities if not getattr(able, f"has_{name}")]
+    if lacking:
+        raise VenueError(
+            f"{able.venue}: cannot do {', '.join(lacking)}", cause=Cause.VENUE, code="venue_incapable"
+        )

@@ -30,6 +30,7 @@ from trading.venues.gateway import (
     Cause,
     KeyPermissions,
     SymbolSettings,
+    VenueError,
     VenueRejected,
     VenueUnavailable,
 )
@@ -87,11 +88,12 @@ class BinanceUsdmGateway:
         index = self._read(_by_symbol, "fapiPublicGetPremiumIndex", **only)
         book = self._read(_by_symbol, "fapiPublicGetTickerBookTicker", **only)
         last = self._read(_by_symbol, "fapiPublicV2GetTickerPrice", **only)
-        quoted = [symbol for symbol in symbols if symbol in index and symbol in book and symbol in last]
-        return {
-            symbol: self._parse(answers.read_prices, index[symbol], book[symbol], last[symbol])
-            for symbol in quoted
-        }
+        found: dict[str, Prices] = {}
+        for symbol in symbols:
+            if symbol in index and symbol in book and symbol in last:
+                prices = self._parse(answers.read_prices, index[symbol], book[symbol], last[symbol])
+                found |= {} if prices is None else {symbol: prices}
+        return found
 
     def fetch_bars(self, symbol: str, interval: str, limit: int) -> tuple[Bar, ...]:
         return self._read(
@@ -104,10 +106,11 @@ class BinanceUsdmGateway:
     def fetch_positions(self) -> tuple[PositionReport, ...]:
         return self._read(answers.read_positions, "fapiPrivateV3GetPositionRisk")
 
-    def fetch_open_orders(self) -> tuple[OrderReport, ...]:
+    def fetch_open_orders(self, symbol: str | None = None) -> tuple[OrderReport, ...]:
+        only = {} if symbol is None else {"symbol": symbol}
         # Conditional first: one that triggers between the two calls is then seen twice, not never.
-        conditional = self._read(_each(answers.read_conditional), "fapiPrivateGetOpenAlgoOrders")
-        return self._read(_each(answers.read_order), "fapiPrivateGetOpenOrders") + conditional
+        conditional = self._read(_each(answers.read_conditional), "fapiPrivateGetOpenAlgoOrders", **only)
+        return self._read(_each(answers.read_order), "fapiPrivateGetOpenOrders", **only) + conditional
 
     def fetch_order(self, symbol: str, client_order_id: str, conditional: bool) -> OrderReport | None:
         if not conditional:
@@ -257,7 +260,7 @@ class BinanceUsdmGateway:
         """The answer to a conditional's cancel names no state, so that it is looked up."""
         try:
             report = self.fetch_order(symbol, client_order_id, conditional=True)
-        except VenueUnavailable as error:
+        except VenueError as error:
             return Outcome(kind=OutcomeKind.UNKNOWN, text=error.message)
         if report is None or not report.state.is_final:
             return Outcome(kind=OutcomeKind.UNKNOWN, report=report, text="cancelled, but not read back so")

@@ -136,9 +136,12 @@ def read_brackets(answer: Any) -> dict[str, tuple[Bracket, ...]]:
     }
 
 
-def read_prices(index: Mapping[str, Any], book: Mapping[str, Any], last: Mapping[str, Any]) -> Prices:
-    """Prices dated by the older of mark and book; the last trade may rightly be older than both."""
-    return Prices(
+def read_prices(index: Mapping[str, Any], book: Mapping[str, Any], last: Mapping[str, Any]) -> Prices | None:
+    """Prices dated by the older of mark and book; the last trade may rightly be older than both.
+
+    None where one of them is not positive: an empty side of the book is stated as 0, and that is no price.
+    """
+    prices = Prices(
         symbol=index["symbol"],
         mark=read_decimal(index, "markPrice"),
         last=read_decimal(last, "price"),
@@ -147,6 +150,8 @@ def read_prices(index: Mapping[str, Any], book: Mapping[str, Any], last: Mapping
         ask=read_decimal(book, "askPrice"),
         at=min(read_moment(index, "time"), read_moment(book, "time")),
     )
+    stated = (prices.mark, prices.last, prices.index, prices.bid, prices.ask)
+    return prices if min(stated) > 0 else None
 
 
 def read_bars(answer: Any) -> tuple[Bar, ...]:

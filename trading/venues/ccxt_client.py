@@ -60,9 +60,10 @@ class VenueClient:
         """The venue's answer as parsed JSON with numbers as text; raises CallFailed."""
         import ccxt
 
+        request = getattr(self._exchange, endpoint)
         self._transport.last = None
         try:
-            return getattr(self._exchange, endpoint)(params)
+            return request(params)
         except (ccxt.BaseError, *MALFORMED) as error:
             raise CallFailed(self._describe(error), endpoint) from None
 

@@ -146,8 +146,8 @@ class Gateway(Protocol):
         """Every open position; an absent symbol is flat."""
         ...
 
-    def fetch_open_orders(self) -> tuple[OrderReport, ...]:
-        """Every resting order of the account, regular and conditional."""
+    def fetch_open_orders(self, symbol: str | None = None) -> tuple[OrderReport, ...]:
+        """Every resting order, regular and conditional; of one symbol it costs a fortieth."""
         ...
 
     def fetch_order(self, symbol: str, client_order_id: str, conditional: bool) -> OrderReport | None:

@@ -26,7 +26,9 @@ class ApiKeys:
 
     def redact(self, text: str) -> str:
         """The text without either half, should a venue echo one."""
-        return text.replace(self.key, "[key]").replace(self.secret, "[secret]")
+        for half, name in ((self.key, "[key]"), (self.secret, "[secret]")):
+            text = text.replace(half, name) if half else text
+        return text
 
 
 def read_keys(*, prefix: str, account: str) -> ApiKeys:

@@ -158,6 +158,18 @@ def test_one_symbol_is_asked_for_alone(canned: Any, gateway: BinanceUsdmGateway)
     assert all(asked.params == {"symbol": "BTCUSDT"} for asked in canned.asked)
 
 
+@pytest.mark.parametrize("empty", ["bidPrice", "askPrice"])
+def test_a_price_of_nothing_is_no_price(canned: Any, gateway: BinanceUsdmGateway, empty: str) -> None:
+    at = {"time": 1687244112000}
+    book = {"symbol": "BTCUSDT", "bidPrice": "4", "askPrice": "5"} | at
+    canned.put(
+        "GET", "/fapi/v1/premiumIndex", {"symbol": "BTCUSDT", "markPrice": "2", "indexPrice": "3"} | at
+    )
+    canned.put("GET", "/fapi/v1/ticker/bookTicker", book | {empty: "0.00"})
+    canned.put("GET", "/fapi/v2/ticker/price", {"symbol": "BTCUSDT", "price": "6"} | at)
+    assert gateway.fetch_prices(["BTCUSDT"]) == {}
+
+
 def test_candles_are_read_in_order(canned: Any, gateway: BinanceUsdmGateway, recorded: Recorded) -> None:
     canned.put("GET", "/fapi/v1/klines", recorded("klines"))
     bars = gateway.fetch_bars("LTCUSDT", "5m", 100)
@@ -245,6 +257,9 @@ def test_open_orders_are_regular_and_conditional(
     assert conditional.executed_by is None
     paths = [asked.path for asked in canned.asked]
     assert paths == ["/fapi/v1/openAlgoOrders", "/fapi/v1/openOrders"]
+    assert not any("symbol" in asked.params for asked in canned.asked)
+    gateway.fetch_open_orders("BTCUSDT")
+    assert {asked.params["symbol"] for asked in canned.asked[2:]} == {"BTCUSDT"}
 
 
 @pytest.mark.parametrize("answer", [{}, {"code": 200, "msg": "success"}, b"", b"<html>", [{}], [ORDER, {}]])

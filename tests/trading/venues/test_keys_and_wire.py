@@ -186,6 +186,20 @@ def test_a_refused_connection_was_never_sent(
     assert caught.value.cause is Cause.REFUSED
 
 
+def test_a_connection_that_takes_too_long_was_never_sent(
+    open_gateway_at: Callable[..., BinanceUsdmGateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_for_ever(*_: Any, **__: Any) -> Any:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", wait_for_ever)
+    gateway = open_gateway_at("http://127.0.0.1:9")
+    assert gateway.submit_order(ORDER).kind is OutcomeKind.RETRY_SAFE
+    with pytest.raises(VenueUnavailable) as caught:
+        gateway.fetch_server_time()
+    assert caught.value.cause is Cause.TIMEOUT
+
+
 def test_a_name_that_does_not_resolve_was_never_sent(
     open_gateway_at: Callable[..., BinanceUsdmGateway], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from trading.core.values import OrderRequest, OrderType, OutcomeKind, Side
 from trading.venues.binanceusdm import BinanceUsdmGateway
 from trading.venues.gateway import Cause
+from trading.venues.keys import ApiKeys
 from trading.venues.outcomes import BINANCE_CODES, Failure, classify_failure, find_cause
 
 UNKNOWN, REJECTED, SAFE, THROTTLED, STOP = (
@@ -142,8 +143,22 @@ def test_an_answer_without_a_code_is_never_a_rejection(
 
 
 def test_an_order_under_another_client_id_is_unknown(canned: Any, gateway: BinanceUsdmGateway) -> None:
-    canned.put("POST", "/fapi/v1/order", {"orderId": 5, "clientOrderId": "another", "symbol": "BTCUSDT"})
-    assert gateway.submit_order(ORDER).kind is UNKNOWN
+    answer = {
+        "orderId": 5,
+        "clientOrderId": "another",
+        "symbol": "BTCUSDT",
+        "status": "FILLED",
+        "origQty": "0.001",
+        "executedQty": "0.001",
+        "reduceOnly": False,
+        "side": "BUY",
+        "updateTime": 1625474304765,
+    }
+    canned.put("POST", "/fapi/v1/order", answer)
+    canned.put("POST", "/fapi/v1/order", answer | {"clientOrderId": "en0001", "orderId": None})
+    canned.put("POST", "/fapi/v1/order", answer | {"clientOrderId": "en0001"})
+    kinds = [gateway.submit_order(ORDER).kind for _ in range(3)]
+    assert kinds == [UNKNOWN, UNKNOWN, OutcomeKind.ACCEPTED]
 
 
 def test_the_time_to_wait_is_read_from_the_header(canned: Any, gateway: BinanceUsdmGateway) -> None:
@@ -201,5 +216,17 @@ def test_a_cancel_is_judged_by_the_same_table(
     path = "/fapi/v1/algoOrder" if conditional else "/fapi/v1/order"
     canned.put("DELETE", path, {"code": -2011, "msg": "Unknown order sent."}, status=400)
     canned.put("DELETE", path, b"", status=504)
-    first, second = (gateway.cancel_order("BTCUSDT", "en1", conditional) for _ in range(2))
-    assert (first.kind, second.kind) == (REJECTED, UNKNOWN)
+    canned.put("DELETE", path, {})
+    kinds = [gateway.cancel_order("BTCUSDT", "en1", conditional).kind for _ in range(3)]
+    assert kinds == [REJECTED, UNKNOWN, UNKNOWN]
+
+
+def test_what_ccxt_refuses_by_itself_is_no_retry(open_gateway_at: Any) -> None:
+    gateway = open_gateway_at("http://127.0.0.1:9", keys=ApiKeys(key="", secret=""))
+    assert gateway.submit_order(ORDER).kind is REJECTED
+
+
+def test_a_clock_that_cannot_be_read_changes_nothing(canned: Any, gateway: BinanceUsdmGateway) -> None:
+    canned.put("POST", "/fapi/v1/order", {"code": -1021, "msg": "outside of the recvWindow"}, status=400)
+    canned.put("GET", "/fapi/v1/time", b"", status=503)
+    assert [gateway.submit_order(ORDER).kind for _ in range(2)] == [SAFE, SAFE]
