@@ -83,8 +83,9 @@ def url_digest(data: bytes) -> str:
 def environment(project: Path) -> dict[str, str]:
     """A home that does not exist, and packages from the folder of wheels only."""
     wheels = project.parent / "wheels"
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     return {
-        "PATH": os.environ["PATH"],
+        **kept,
         "HOME": "/nonexistent",
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_NO_INDEX": "1",
