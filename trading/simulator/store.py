@@ -59,10 +59,11 @@ class Store:
         return sorted(self._folder.glob("journal-*.jsonl"))
 
     def close(self) -> None:
-        if self._journal >= 0:
-            os.close(self._journal)
-            self._journal = -1
-        os.close(self._lock)
+        """Let the folder go; may be called twice."""
+        for descriptor in (self._journal, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._journal = self._lock = -1
 
     def load(self, feed: Feed) -> Engine | None:
         """The engine as it was when the last command was journaled; None for a new folder.

@@ -1,21 +1,13 @@
 """A restart, after any end, gives the same book."""
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import ccxt
 import pytest
-import requests
 
 from tests.trading.simulator.builders import CREDENTIALS, MINUTE, T0, WALL, feed_of, flat, ramp
-from tests.trading.simulator.client import client_of
-from trading.simulator.clock import ManualClock, system_ms
+from trading.simulator.clock import ManualClock
 from trading.simulator.errors import VenueError
 from trading.simulator.feed import Feed
 from trading.simulator.store import Store, StoreError
@@ -156,79 +148,3 @@ def test_a_clock_far_behind_the_state_or_outside_the_candles_is_refused(tmp_path
         opened(tmp_path / "a", T0 - 60 * MINUTE)
     with pytest.raises(StoreError, match="outside the candles of ETHUSDT"):
         opened(tmp_path / "b", T0 - 60 * MINUTE)
-
-
-Starter = Callable[..., tuple["subprocess.Popen[str]", str]]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Starter]:
-    """Runs the command itself and gives its process and address."""
-    running: list[subprocess.Popen[str]] = []
-
-    def run(*extra: str) -> tuple["subprocess.Popen[str]", str]:
-        command = [sys.executable, "manage.py", "simulated_venue", "--state-dir", str(tmp_path / "venue")]
-        command += ["--anchor", "2026-02-01T00:00:00+00:00", "--seed", "5", *extra]
-        keys = {"BINANCE_API_KEY": CREDENTIALS.key, "BINANCE_API_SECRET": CREDENTIALS.secret}
-        environment = {**os.environ, **keys, "CONTROLPLANE_NO_BOOTSTRAP": "1"}
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-        running.append(process)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("READY http://127.0.0.1:"), line
-        return process, line.split()[1]
-
-    yield run
-    for process in running:
-        if process.poll() is None:
-            process.kill()
-        process.wait(timeout=10)
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-def test_the_command_survives_kill_9_and_stops_on_sigterm(start: Starter):
-    process, address = start()
-    client = client_of(address, system_ms)
-    order = client.create_order("ETH/USDT:USDT", "market", "buy", 0.1, None, {"newClientOrderId": "entry1"})
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=10)
-    client.session.close()
-
-    second, address = start()
-    client = client_of(address, system_ms)
-    found = client.fetch_order(None, "ETH/USDT:USDT", {"clientOrderId": "entry1"})
-    assert (found["id"], found["average"]) == (order["id"], order["average"])
-    assert client.fetch_positions(["ETH/USDT:USDT"])[0]["contracts"] == 0.1
-    assert requests.get(f"{address}/_sim/state", timeout=5).json()["conserved"]
-    client.session.close()
-    second.send_signal(signal.SIGTERM)
-    assert second.wait(timeout=10) == 0
-    with pytest.raises(ccxt.NetworkError):
-        client.fetch_time()
-    client.session.close()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--anchor", "yesterday"], "--anchor"),
-        (["--anchor", "2026-02-01", "--speed", "0"], "--speed"),
-        (["--anchor", "2026-02-01", "--balance", "much"], "--balance"),
-        (["--anchor", "2026-02-01", "--candles", "/nowhere"], "no such folder"),
-        (["--anchor", "2020-02-01"], "outside the candles"),
-        (["--anchor", "2026-02-01", "--port", "70000"], "--port"),
-    ],
-)
-def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str):
-    command = [sys.executable, "manage.py", "simulated_venue", "--state-dir", str(tmp_path), *arguments]
-    environment = {
-        **os.environ,
-        "BINANCE_API_KEY": "k",
-        "BINANCE_API_SECRET": "s",
-        "CONTROLPLANE_NO_BOOTSTRAP": "1",
-    }
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1

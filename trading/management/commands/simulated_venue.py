@@ -3,6 +3,7 @@
 import signal
 import threading
 from argparse import ArgumentParser
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -17,7 +18,7 @@ from trading.simulator.feed import CandleFeed, Feed
 from trading.simulator.generator import GeneratedFeed
 from trading.simulator.server import DIALECTS, VenueServer
 from trading.simulator.store import Store, StoreError
-from trading.simulator.venue import Credentials, KeyPermissions, open_venue
+from trading.simulator.venue import Credentials, KeyPermissions, SimulatedVenue, open_venue
 
 _REREAD_SECONDS = 2.0
 _CLOCK_PATIENCE_SECONDS = 30.0
@@ -51,14 +52,20 @@ class Command(BaseCommand):
         if options["candles"] is not None:
             feed = CandleFeed(load_candles(options["candles"]))
         clock, follower = _choose_clock(options)
-        store = Store(options["state_dir"])
         credentials = Credentials(
             key=options["api_key"] or env_str("BINANCE_API_KEY"),
             secret=options["api_secret"] or env_str("BINANCE_API_SECRET"),
         )
         balance = _read_balance(options["balance"])
-        venue = open_venue(feed=feed, clock=clock, credentials=credentials, balance=balance, store=store)
-        venue.permissions = KeyPermissions(absent=options["no_restrictions"])
+        with closing(Store(options["state_dir"])) as store:
+            venue = open_venue(feed=feed, clock=clock, credentials=credentials, balance=balance, store=store)
+            venue.permissions = KeyPermissions(absent=options["no_restrictions"])
+            self._serve(venue, options)
+        if follower is not None:
+            follower.stop()
+
+    def _serve(self, venue: SimulatedVenue, options: dict[str, Any]) -> None:
+        """Answer until a signal comes."""
         try:
             server = VenueServer(venue, dialect=options["venue"], port=options["port"])
         except (OSError, OverflowError) as error:
@@ -71,8 +78,6 @@ class Command(BaseCommand):
             self.stdout.write(f"READY {server.address}")
             self.stdout.flush()
             stop.wait()
-        if follower is not None:
-            follower.stop()
 
 
 def _read_balance(text: str) -> Decimal:
