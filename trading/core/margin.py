@@ -53,12 +53,15 @@ def choose_leverage(
     bracket = find_bracket(brackets, notional)
     if bracket is None or stop_distance_ratio <= 0 or notional <= 0:
         return None
-    needed = SAFETY_MULTIPLE * stop_distance_ratio
     for leverage in range(min(leverage_cap, bracket.max_leverage), 0, -1):
-        distances = (
-            liquidation_distance_ratio(side=side, leverage=leverage, notional=notional, bracket=bracket)
-            for side in Side
-        )
-        if min(distances) >= needed:
+        if _nearest_liquidation(leverage, notional, bracket) >= SAFETY_MULTIPLE * stop_distance_ratio:
             return leverage
     return None
+
+
+def _nearest_liquidation(leverage: int, notional: Decimal, bracket: Bracket) -> Decimal:
+    """The smaller of the two sides' liquidation distances."""
+    return min(
+        liquidation_distance_ratio(side=side, leverage=leverage, notional=notional, bracket=bracket)
+        for side in Side
+    )
