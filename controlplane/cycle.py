@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 
 import risk.services
 from controlplane.errors import Conflict, DomainError
+from risk.core.values import Limits
 from risk.selectors import get_active_limits
 from trading import market, models, recovery, selectors, services
 from trading.core.sizing import plan_entry
@@ -92,8 +93,17 @@ def _trade(run: models.CycleRun) -> Counter[str]:
     risk.services.assess_global_risk(clocks=selectors.get_clocks())
     done: Counter[str] = Counter()
     for wish in _collect_wishes(venue_account, run.bar_at):
-        done[_act(venue_account, wish, run.bar_at)] += 1
+        done[_try(venue_account, wish, run.bar_at)] += 1
     return done
+
+
+def _try(venue_account: models.VenueAccount, wish: Wish, bar_at: datetime) -> str:
+    """One symbol that cannot be traded now must not keep another strategy from getting out."""
+    try:
+        return _act(venue_account, wish, bar_at)
+    except DomainError as refusal:
+        logger.warning("%s %s: %s: %s", wish.strategy, wish.symbol, refusal.code, refusal)
+        return f"skipped:{refusal.code}"
 
 
 def _observe(venue_account: models.VenueAccount) -> None:
@@ -186,7 +196,7 @@ def _entry_body(venue_account: models.VenueAccount, symbol: str, signal: Enter) 
     prices = market.refresh_prices(
         venue=venue_account.venue, account=venue_account.account.name, symbols=[symbol]
     )[symbol]
-    _prepare_symbol(venue_account, symbol, signal, int(limits.max_leverage))
+    _prepare_symbol(venue_account, symbol, signal, limits)
     plan = plan_entry(
         side=signal.side,
         reference_price=prices.mark,
@@ -218,7 +228,7 @@ def _exit_body(wish: Wish) -> WishBody:
     )
 
 
-def _prepare_symbol(venue_account: models.VenueAccount, symbol: str, signal: Enter, leverage: int) -> None:
+def _prepare_symbol(venue_account: models.VenueAccount, symbol: str, signal: Enter, limits: Limits) -> None:
     """Set and read back leverage and isolated margin where that is not known or no longer fresh."""
     setting = selectors.get_venue_setting(venue_account, symbol)
     clocks = selectors.get_clocks()
@@ -226,7 +236,8 @@ def _prepare_symbol(venue_account: models.VenueAccount, symbol: str, signal: Ent
         market.prepare_symbol(
             venue_account=venue_account,
             symbol=symbol,
-            leverage=leverage,
+            leverage=int(limits.max_leverage),
+            notional=limits.max_position_notional,
             stop_ratio=signal.stop_ratio,
             market_at=clocks.market_at,
         )
