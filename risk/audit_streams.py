@@ -1,0 +1,24 @@
+from controlplane.audit.streams import Stream
+
+STREAMS = (
+    Stream(
+        name="decisions",
+        table="risk_decision",
+        columns=(
+            "id",
+            "intent_id",
+            "account_id",
+            "allowed",
+            "reason",
+            "breaches",
+            "outcomes",
+            "inputs",
+            "max_quantity",
+            "account_version",
+            "limit_set_digest",
+            "code_version",
+            "market_at",
+            "decided_at",
+        ),
+    ),
+)

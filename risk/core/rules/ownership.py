@@ -1,0 +1,79 @@
+"""Whose symbol it is, and which way the order goes."""
+
+from risk.core.reasons import ReasonCode
+from risk.core.rules.case import Case, breach
+from risk.core.rules.permission import OPERATOR, SAFETY_PURPOSES
+from risk.core.values import Breach
+
+
+def permits_the_owner(case: Case) -> Breach | None:
+    """One strategy owns a symbol on an account while it holds or waits there (RISK.md rule 4)."""
+    intent = case.intent
+    held = [item.strategy for item in case.snapshot.positions if item.symbol == intent.symbol]
+    waiting = [
+        item.strategy
+        for item in case.snapshot.pending
+        if item.symbol == intent.symbol and item.intent_id != intent.intent_id
+    ]
+    others = sorted({owner for owner in (*held, *waiting) if owner != intent.strategy})
+    if not others:
+        return None
+    return breach(ReasonCode.SYMBOL_OWNED, measured=", ".join(others) or "unknown", limit=intent.strategy)
+
+
+def permits_owned_exits(case: Case) -> Breach | None:
+    """An exit comes from the position's owner, an operator or a safety (RISK.md rule 4)."""
+    intent = case.intent
+    if intent.purpose in SAFETY_PURPOSES or intent.source == OPERATOR:
+        return None
+    owners = {
+        item.strategy
+        for item in case.snapshot.positions
+        if item.symbol == intent.symbol and item.venue == intent.venue
+    }
+    if owners <= {intent.strategy}:
+        return None
+    return breach(ReasonCode.SYMBOL_OWNED, measured=", ".join(sorted(owners)), limit=intent.strategy)
+
+
+def permits_entries_with_the_position(case: Case) -> Breach | None:
+    """An entry does not go against what is held anywhere on the account: exits are reduce-only."""
+    intent = case.intent
+    for item in case.snapshot.positions:
+        if item.symbol == intent.symbol and item.quantity * intent.side.sign < 0:
+            return breach(ReasonCode.WOULD_FLIP, measured=item.quantity, limit="same direction")
+    return None
+
+
+def permits_only_what_reduces(case: Case) -> Breach | None:
+    """Reduce-only: against the position, 0 < quantity <= |position| (base units)."""
+    against = case.position * case.intent.side.sign < 0
+    if against and case.intent.quantity <= abs(case.position):
+        return None
+    return breach(ReasonCode.NOT_REDUCING, measured=case.intent.quantity, limit=case.position)
+
+
+def permits_one_entry_at_a_time(case: Case) -> Breach | None:
+    """No entry of the same strategy, symbol and side is approved, on its way or resting."""
+    intent = case.intent
+    for item in case.snapshot.pending:
+        same = (item.strategy, item.symbol, item.side) == (intent.strategy, intent.symbol, intent.side)
+        if same and item.intent_id != intent.intent_id:
+            return breach(ReasonCode.DUPLICATE_INTENT, measured=f"{item.stage.value} {item.intent_id}")
+    return None
+
+
+def permits_clean_symbols(case: Case) -> Breach | None:
+    """No protective order of a closed position rests: it would close the next one (RISK.md rule 5)."""
+    count = case.snapshot.orphan_protections
+    if count == 0:
+        return None
+    return breach(ReasonCode.ORPHAN_PROTECTION, measured=count, limit=0)
+
+
+def permits_protected_positions(case: Case) -> Breach | None:
+    """What is held on the symbol has a stop verified at the venue before more is added."""
+    for item in case.snapshot.positions:
+        if item.symbol == case.intent.symbol and item.quantity != 0 and item.stop_price is None:
+            return breach(ReasonCode.POSITION_UNPROTECTED, measured=item.quantity)
+    return None

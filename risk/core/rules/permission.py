@@ -1,0 +1,136 @@
+"""Who may trade what, now: account, trading states, permit, allow-list, global risk."""
+
+from risk.core.reasons import ReasonCode
+from risk.core.rules.case import Case, LimitedCase, breach
+from risk.core.values import Breach, Intent, RiskLevel
+from trading.core.values import OrderPurpose, TradingStateName
+
+# Who may still remove risk while HALTED (RISK.md part 2): protections, the stop's own sweep, a person.
+SAFETY_PURPOSES = frozenset(
+    {
+        OrderPurpose.STOP_LOSS,
+        OrderPurpose.TAKE_PROFIT,
+        OrderPurpose.SAFETY_CLOSE,
+        OrderPurpose.FLATTEN,
+    }
+)
+OPERATOR = "operator"
+
+
+def list_scopes(intent: Intent) -> tuple[str, ...]:
+    """Every scope whose state binds the order, widest first."""
+    return (
+        "all",
+        f"venue:{intent.venue}",
+        f"account:{intent.account}",
+        f"strategy:{intent.strategy}",
+        f"symbol:{intent.symbol}",
+    )
+
+
+def permits_known_accounts(case: Case) -> Breach | None:
+    """The account is known and belongs to the desk's environment."""
+    environment = case.snapshot.account_environment
+    if environment is None:
+        return breach(ReasonCode.ACCOUNT_UNKNOWN, measured=case.intent.account)
+    if environment is not case.snapshot.environment:
+        return breach(
+            ReasonCode.ENVIRONMENT_MISMATCH, measured=environment.value, limit=case.snapshot.environment.value
+        )
+    return None
+
+
+def find_strictest(case: Case) -> tuple[str, TradingStateName]:
+    """The strictest state over the order's scopes and the widest scope that has it; no row is HALTED."""
+    known = {item.scope: item.state for item in case.snapshot.states}
+    states = [(scope, known.get(scope, TradingStateName.HALTED)) for scope in list_scopes(case.intent)]
+    return max(states, key=lambda item: item[1].strictness)
+
+
+def permits_active_scopes(case: Case) -> Breach | None:
+    """Adding risk needs every scope ACTIVE (strictest wins). Source: RISK.md part 2, FIX TradingState."""
+    scope, state = find_strictest(case)
+    if state is TradingStateName.ACTIVE:
+        return None
+    halted = state is TradingStateName.HALTED
+    code = ReasonCode.STATE_HALTED if halted else ReasonCode.STATE_REDUCING
+    return breach(code, measured=f"{scope} {state.value}", limit=TradingStateName.ACTIVE.value)
+
+
+def permits_exits_unless_halted(case: Case) -> Breach | None:
+    """A reduce-only order passes unless a scope is HALTED; safety and operators pass even then."""
+    if case.intent.purpose in SAFETY_PURPOSES or case.intent.source == OPERATOR:
+        return None
+    scope, state = find_strictest(case)
+    if state is not TradingStateName.HALTED:
+        return None
+    return breach(ReasonCode.STATE_HALTED, measured=f"{scope} {state.value}", limit="not HALTED")
+
+
+def permits_living_permits(case: Case) -> Breach | None:
+    """The account has an active permit of this environment whose lease has not run out (wall time)."""
+    permit = case.snapshot.permit
+    if permit is None:
+        return breach(ReasonCode.PERMIT_MISSING, measured=case.intent.account)
+    if permit.environment is not case.snapshot.environment:
+        return breach(
+            ReasonCode.PERMIT_MISMATCH,
+            measured=permit.environment.value,
+            limit=case.snapshot.environment.value,
+        )
+    overdue = case.snapshot.wall_at - permit.lease_expires_at
+    if overdue.total_seconds() < 0:
+        return None
+    return breach(ReasonCode.PERMIT_EXPIRED, measured=overdue, limit="lease in the future")
+
+
+def permits_assigned_strategies(case: Case) -> Breach | None:
+    """The strategy is assigned to the symbol on this account (allow-list)."""
+    allowed = case.snapshot.allowed_symbols
+    if allowed is not None and case.intent.symbol in allowed:
+        return None
+    return breach(
+        ReasonCode.STRATEGY_NOT_ALLOWED,
+        measured=f"{case.intent.strategy} {case.intent.symbol}",
+        limit="not assigned" if allowed is None else ", ".join(allowed),
+    )
+
+
+def permits_the_permitted_profile(case: LimitedCase) -> Breach | None:
+    """The limits judged by are those that the permit names: same profile, same digest."""
+    permit = case.snapshot.permit
+    if permit is None:
+        return breach(ReasonCode.PERMIT_MISSING, measured=case.intent.account)
+    judged = (case.limits.profile, case.limits.digest)
+    permitted = (permit.profile, permit.limit_set_digest)
+    if judged == permitted:
+        return None
+    return breach(ReasonCode.PERMIT_MISMATCH, measured=" ".join(judged), limit=" ".join(permitted))
+
+
+def permits_calm_global_risk(case: LimitedCase) -> Breach | None:
+    """Global risk is known, at most max_global_risk_age old (wall time) and not CRITICAL."""
+    known = case.snapshot.global_risk
+    if known is None:
+        return breach(ReasonCode.GLOBAL_RISK_UNKNOWN)
+    age = case.snapshot.wall_at - known.checked_at
+    if age > case.limits.max_global_risk_age:
+        return breach(ReasonCode.GLOBAL_RISK_STALE, measured=age, limit=case.limits.max_global_risk_age)
+    if known.level is RiskLevel.CRITICAL:
+        return breach(ReasonCode.GLOBAL_RISK_CRITICAL, measured=known.level.value, limit="WARNING")
+    return None
+
+
+def permits_message_rate(case: LimitedCase) -> Breach | None:
+    """Orders approved in the current minute (fixed window, wall time) stay below the limit.
+
+    Source: RTS 6 art. 15 (1) (c). A fixed window lets at most twice the limit through in any 60 s.
+    """
+    window = case.snapshot.messages
+    if window is None:
+        return breach(ReasonCode.MESSAGE_RATE_UNKNOWN)
+    is_current = (case.snapshot.wall_at - window.started_at).total_seconds() < 60
+    limit = case.limits.max_orders_per_minute
+    if not is_current or window.count < limit:
+        return None
+    return breach(ReasonCode.MESSAGE_RATE, measured=window.count, limit=limit)

@@ -1,0 +1,192 @@
+"""The emergency stop: one statement halts, everything else follows from the committed state."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from controlplane.alerts.services import raise_alert
+from controlplane.approvals.core import STOPPING_ROLES, Actor, ActorKind, TokenScope
+from controlplane.approvals.services import require_any_role, require_scope
+from controlplane.audit.services import audited_attempt, record
+from controlplane.errors import InvalidInput
+from risk import metrics, models
+from risk.core.emergency_stop import StopProgress, StopSource, parse_scope
+from risk.registration import list_account_scopes
+from trading.core.values import Clocks, Scope, TradingStateName
+from trading.models import Account, OrderIntent, Position, TradingState
+
+STOP_CHANNEL = "emergency_stop"
+DEFAULT_REASON = "stopped by hand"
+GUARD_HEARTBEAT = "guard:sweep"
+GUARD_SILENT_AFTER = timedelta(seconds=5)
+
+# Takes effect for every decision and every claim at the door that commits later: both lock this row.
+HALT = """
+INSERT INTO trading_tradingstate AS t (scope, state, version, reason, source, changed_at)
+VALUES (%(scope)s, 'HALTED', 1, %(reason)s, %(source)s, clock_timestamp())
+ON CONFLICT (scope) DO UPDATE SET state = 'HALTED', version = t.version + 1,
+  reason = EXCLUDED.reason, source = EXCLUDED.source, changed_at = clock_timestamp()
+WHERE t.state <> 'HALTED'
+RETURNING t.id
+"""
+
+
+class ScopeInvalid(InvalidInput):
+    """The scope is malformed, or names nothing that this desk has."""
+
+    code = "scope_invalid"
+
+
+def trip_emergency_stop(
+    *,
+    scope: str,
+    reason: str = DEFAULT_REASON,
+    source: str = StopSource.MANUAL,
+    actor: Actor,
+    clocks: Clocks,
+    call_sweeper: Callable[[int], None] | None = None,
+) -> models.StopEvent:
+    """Halt the scope now; tripping what is halted returns the stop that stands.
+
+    From this commit on nothing that could add risk is allowed or sent. The venues are swept by the
+    guard, which is woken; if it is silent, by a process of its own (`call_sweeper` replaces that).
+    Raises ScopeInvalid, NotDesignated and ScopeMissing; a refusal is audited.
+    """
+    reason = reason.strip() or DEFAULT_REASON
+    with audited_attempt(
+        action="risk.stop_trip",
+        actor=actor.audit_name,
+        subject_type="scope",
+        subject_id=scope,
+        reason=reason,
+        detail={"source": str(source)},
+    ):
+        require_may_stop(actor)
+        wanted = read_scope(scope)
+        event = _halt(wanted, reason=reason, source=StopSource(source), actor=actor, clocks=clocks)
+    if event.progress == StopProgress.STOPPING:
+        call = call_sweeper or start_sweeper_if_unguarded
+        event_id = event.pk
+        transaction.on_commit(lambda: call(event_id))
+    return event
+
+
+def require_may_stop(actor: Actor) -> None:
+    """Any person who may remove risk, a token with the scope `stop`, a guard, the system itself."""
+    require_scope(actor, TokenScope.STOP)
+    if actor.kind is ActorKind.PERSON:
+        require_any_role(actor, STOPPING_ROLES)
+
+
+def read_scope(text: str) -> Scope:
+    """Raises ScopeInvalid where nothing falls under the scope: a typing error must not look like a stop."""
+    try:
+        scope = parse_scope(text)
+    except ValueError as error:
+        raise ScopeInvalid(f"scope: {error}") from error
+    if scope.kind == "all" or TradingState.objects.filter(scope=text).exists() or text in _list_scopes():
+        return scope
+    raise ScopeInvalid(f"scope: nothing on this desk falls under {text!r}")
+
+
+def _list_scopes() -> set[str]:
+    named = {name for account in Account.objects.all() for name in list_account_scopes(account)}
+    held = Position.objects.exclude(quantity=0).values_list("symbol", flat=True)
+    return named | {f"symbol:{symbol}" for symbol in held}
+
+
+@transaction.atomic
+def _halt(scope: Scope, *, reason: str, source: StopSource, actor: Actor, clocks: Clocks) -> models.StopEvent:
+    with connection.cursor() as cursor:
+        cursor.execute(HALT, {"scope": scope.key, "reason": reason, "source": source.value})
+    standing = models.StopEvent.objects.filter(scope=scope.key, ended_at__isnull=True).first()
+    if standing is not None:
+        notify_sweepers(standing)
+        return standing
+    lapsed = lapse_entries(scope)
+    event = models.StopEvent.objects.create(
+        scope=scope.key,
+        source=source.value,
+        actor=actor.audit_name,
+        reason=reason,
+        market_at=clocks.market_at,
+        tripped_at=clocks.wall_at,
+    )
+    raise_alert(
+        code="emergency_stop",
+        severity="critical",
+        scope=scope.key,
+        text=f"Emergency stop of {scope.key} by {actor.audit_name}: {reason}",
+        wall_at=clocks.wall_at,
+    )
+    notify_sweepers(event)
+    transaction.on_commit(lambda: count_trip(scope.key, source))
+    record(
+        action="risk.stop_trip",
+        actor=actor.audit_name,
+        subject_type="scope",
+        subject_id=scope.key,
+        reason=reason,
+        detail={"event_id": event.pk, "source": source.value, "lapsed_intents": lapsed},
+    )
+    return event
+
+
+def notify_sweepers(event: models.StopEvent) -> None:
+    """Wake whoever listens, at the commit."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [STOP_CHANNEL, str(event.pk)])
+
+
+def count_trip(scope: str, source: StopSource) -> None:
+    metrics.STOP_TRIGGERS.labels(source=source.value).inc()
+    metrics.STOP_STATE.labels(scope=scope).set(TradingStateName.HALTED.strictness)
+
+
+def lapse_entries(scope: Scope) -> int:
+    """Approved entries of the scope that no door has claimed will never be sent; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE trading_orderintent SET state = 'lapsed', version = version + 1,"
+            " updated_at = clock_timestamp()"
+            " WHERE state = 'approved' AND purpose = 'entry' AND id = ANY (%s)",
+            [list(_entries_under(scope))],
+        )
+        return cursor.rowcount
+
+
+def _entries_under(scope: Scope) -> "list[object]":
+    field = {
+        "venue": "venue_account__venue",
+        "account": "account__name",
+        "strategy": "strategy",
+        "symbol": "symbol",
+    }.get(scope.kind)
+    rows = OrderIntent.objects.filter(state="approved", purpose="entry")
+    return list((rows.filter(**{field: scope.name}) if field else rows).values_list("pk", flat=True))
+
+
+def start_sweeper_if_unguarded(event_id: int) -> None:
+    """Start `manage.py emergency_stop sweep` on its own if no guard has shown life lately."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM trading_heartbeat WHERE name = %s AND beat_at > clock_timestamp() - %s",
+            [GUARD_HEARTBEAT, GUARD_SILENT_AFTER],
+        )
+        if cursor.fetchone():
+            return
+    command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "emergency_stop", "sweep"]
+    subprocess.Popen(
+        [*command, str(event_id)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ | {"CONTROLPLANE_NO_BOOTSTRAP": "1"},
+    )

@@ -1,0 +1,269 @@
+"""Reads everything the gate needs to know of one account in one statement.
+
+One statement sees one state of the database: an entry that is on its way from approval to order to
+position is seen in exactly one of these places. Nothing here grows with history: every
+look into a table of history is an indexed read of its newest rows.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from controlplane.errors import NotFound
+from risk.core.values import AnchorName, Intent, Snapshot
+from risk.evidence import build, parse_text
+from risk.native import run_native
+from trading.core.values import Clocks
+
+# Binance's names of external flows in the income ledger (other venues' dialects use the same words).
+FLOW_KINDS = (
+    "TRANSFER",
+    "INTERNAL_TRANSFER",
+    "CROSS_COLLATERAL_TRANSFER",
+    "WELCOME_BONUS",
+    "COIN_SWAP_DEPOSIT",
+)
+FLOW_KINDS += ("COIN_SWAP_WITHDRAW", "STRATEGY_UMFUTURES_TRANSFER")
+# Far above every profile's trades per day: the count needs to be exact only up to there.
+COUNTED_ENTRIES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedIntent:
+    """An intent with the facts it is judged by, and what the decision's statement must find unchanged."""
+
+    intent: Intent
+    snapshot: Snapshot
+    account_id: int
+    state: str
+    version: int
+    execute: bool
+
+
+SUBJECT = """
+WITH subject AS MATERIALIZED (
+  SELECT i.id, i.account_id, i.venue_account_id, i.strategy, i.symbol, a.name AS account,
+    a.environment, v.venue
+  FROM trading_orderintent i
+  JOIN trading_account a ON a.id = i.account_id
+  JOIN trading_venueaccount v ON v.id = i.venue_account_id
+  WHERE i.id = %(intent_id)s
+)
+"""
+
+INTENT = """
+  SELECT json_build_object(
+    'intent_id', i.id, 'account', s.account, 'venue', s.venue, 'strategy', i.strategy, 'symbol', i.symbol,
+    'side', i.side, 'order_type', i.order_type, 'purpose', i.purpose, 'quantity', i.quantity,
+    'price', i.price, 'stop_loss', i.stop_loss, 'take_profit', i.take_profit,
+    'reduce_only', i.reduce_only, 'signal_at', i.signal_at, 'source', i.source)
+  FROM trading_orderintent i, subject s WHERE i.id = s.id
+"""
+
+STATES = """
+  SELECT coalesce(json_agg(json_build_object(
+    'scope', t.scope, 'state', t.state, 'row_id', t.id, 'version', t.version) ORDER BY t.id), '[]')
+  FROM trading_tradingstate t
+  WHERE t.scope = ANY (SELECT unnest(ARRAY['all', 'venue:' || s.venue, 'account:' || s.account,
+    'strategy:' || s.strategy, 'symbol:' || s.symbol]) FROM subject s)
+"""
+
+PERMIT = """
+  SELECT json_build_object('permit_id', p.id, 'environment', p.environment, 'profile', p.profile,
+    'limit_set_digest', p.limit_set_digest, 'fencing_token', p.fencing_token,
+    'lease_expires_at', p.lease_expires_at)
+  FROM trading_permit p WHERE p.account_id = (SELECT account_id FROM subject) AND p.active
+"""
+
+ALLOWED = """
+  SELECT g.symbols FROM trading_strategyassignment g, subject s
+  WHERE g.account_id = s.account_id AND g.strategy = s.strategy AND g.enabled
+"""
+
+INSTRUMENT = """
+  SELECT json_build_object('venue', f.venue, 'symbol', f.symbol, 'base', f.base,
+    'is_trading', f.is_trading, 'tick_size', f.tick_size, 'lot_size', f.lot_size,
+    'min_quantity', f.min_quantity, 'max_quantity', f.max_quantity,
+    'max_market_quantity', f.max_market_quantity, 'min_notional', f.min_notional,
+    'min_price', f.min_price, 'max_price', f.max_price)
+  FROM trading_instrument f, subject s WHERE f.venue = s.venue AND f.symbol = s.symbol
+"""
+
+SETTING = """
+  SELECT json_build_object('leverage', e.leverage, 'margin_mode', e.margin_mode, 'read_at', e.read_at)
+  FROM trading_venuesetting e, subject s
+  WHERE e.venue_account_id = s.venue_account_id AND e.symbol = s.symbol
+"""
+
+PRICES = """
+  SELECT json_build_object('symbol', m.symbol, 'mark', m.mark, 'last', m.last, 'index', m.index,
+    'bid', m.bid, 'ask', m.ask, 'at', m.at)
+  FROM trading_marketprice m, subject s WHERE m.venue = s.venue AND m.symbol = s.symbol
+"""
+
+BALANCE = """
+  SELECT json_build_object('wallet', q.wallet, 'equity', q.equity, 'initial_margin', q.initial_margin,
+    'maintenance_margin', q.maintenance_margin, 'market_at', q.market_at, 'read_at', q.at)
+  FROM trading_equitysample q WHERE q.venue_account_id = (SELECT venue_account_id FROM subject)
+  ORDER BY q.market_at DESC, q.id DESC LIMIT 1
+"""
+
+# The last sample at or before the moment; where there is none, the first one after it.
+ANCHORS = """
+  SELECT coalesce(json_agg(json_build_object('name', a.name, 'equity', q.equity, 'at', q.market_at,
+    'is_first_sample', q.market_at > a.at,
+    'net_flow', (
+      SELECT coalesce(sum(n.amount), 0) FROM trading_income n
+      WHERE n.venue_account_id = (SELECT venue_account_id FROM subject)
+        AND n.kind = ANY (%(flow_kinds)s::text[]) AND n.market_at > q.market_at)) ORDER BY a.name), '[]')
+  FROM unnest(%(anchor_names)s::text[], %(anchor_times)s::timestamptz[]) AS a(name, at)
+  CROSS JOIN LATERAL (
+    SELECT both_sides.* FROM (
+      (SELECT b.equity, b.market_at FROM trading_equitysample b
+       WHERE b.venue_account_id = (SELECT venue_account_id FROM subject) AND b.market_at <= a.at
+       ORDER BY b.market_at DESC, b.id DESC LIMIT 1)
+      UNION ALL
+      (SELECT c.equity, c.market_at FROM trading_equitysample c
+       WHERE c.venue_account_id = (SELECT venue_account_id FROM subject) AND c.market_at > a.at
+       ORDER BY c.market_at, c.id LIMIT 1)
+    ) AS both_sides ORDER BY both_sides.market_at LIMIT 1
+  ) AS q
+"""
+
+POSITIONS = """
+  SELECT coalesce(json_agg(json_build_object('venue', v.venue, 'symbol', p.symbol, 'strategy', p.strategy,
+    'quantity', p.quantity, 'mark', m.mark, 'mark_at', m.at,
+    'stop_price', (
+      SELECT o.trigger_price FROM trading_order o
+      WHERE o.venue_account_id = p.venue_account_id AND o.symbol = p.symbol
+        AND o.state IN ('sending', 'unknown', 'open') AND o.state = 'open'
+        AND o.purpose = 'stop_loss' AND o.verified_at IS NOT NULL
+      ORDER BY o.id DESC LIMIT 1)) ORDER BY v.venue, p.symbol), '[]')
+  FROM trading_position p
+  JOIN trading_venueaccount v ON v.id = p.venue_account_id
+  LEFT JOIN trading_marketprice m ON m.venue = v.venue AND m.symbol = p.symbol
+  WHERE v.account_id = (SELECT account_id FROM subject) AND p.quantity <> 0
+"""
+
+PENDING = """
+  SELECT coalesce(json_agg(json_build_object('intent_id', w.intent_id, 'venue', v.venue,
+    'symbol', w.symbol, 'strategy', w.strategy, 'side', w.side, 'quantity', w.quantity, 'price', w.price,
+    'stop_loss', w.stop_loss, 'stage', w.stage, 'has_fills', w.has_fills, 'mark', m.mark,
+    'mark_at', m.at) ORDER BY w.intent_id), '[]')
+  FROM (
+    SELECT i.id AS intent_id, i.venue_account_id, i.symbol, i.strategy, i.side, i.quantity, i.price,
+      i.stop_loss, 'approved' AS stage, false AS has_fills
+    FROM trading_orderintent i
+    WHERE i.account_id = (SELECT account_id FROM subject) AND i.state = 'approved' AND i.execute
+      AND i.purpose = 'entry'
+    UNION ALL
+    SELECT o.intent_id, o.venue_account_id, o.symbol, j.strategy, o.side,
+      o.quantity - o.filled_quantity, o.price, j.stop_loss, o.state, o.filled_quantity > 0
+    FROM trading_order o JOIN trading_orderintent j ON j.id = o.intent_id
+    WHERE o.venue_account_id IN (SELECT x.id FROM trading_venueaccount x
+        WHERE x.account_id = (SELECT account_id FROM subject))
+      AND o.state IN ('sending', 'unknown', 'open') AND o.purpose = 'entry'
+      AND o.quantity > o.filled_quantity
+  ) AS w
+  JOIN trading_venueaccount v ON v.id = w.venue_account_id
+  LEFT JOIN trading_marketprice m ON m.venue = v.venue AND m.symbol = w.symbol
+"""
+
+ORPHANS = """
+  SELECT count(*) FROM trading_order o, subject s
+  WHERE o.venue_account_id = s.venue_account_id AND o.symbol = s.symbol
+    AND o.state IN ('sending', 'unknown', 'open') AND o.purpose IN ('stop_loss', 'take_profit')
+    AND NOT EXISTS (SELECT 1 FROM trading_position p
+      WHERE p.venue_account_id = s.venue_account_id AND p.symbol = s.symbol AND p.quantity <> 0)
+"""
+
+ENTRIES_TODAY = """
+  SELECT count(*) FROM (
+    SELECT 1 FROM trading_trade t
+    WHERE t.venue_account_id IN (SELECT x.id FROM trading_venueaccount x
+        WHERE x.account_id = (SELECT account_id FROM subject))
+      AND t.opened_at >= %(day_start)s LIMIT %(counted_entries)s
+  ) AS newest
+"""
+
+RECONCILIATION = """
+  SELECT json_build_object('finished_at', r.finished_at, 'symbols', CASE WHEN r.is_clean THEN '[]'::json
+    WHEN jsonb_array_length(r.differences) = 0 THEN '[""]'::json
+    ELSE (SELECT json_agg(DISTINCT coalesce(d ->> 'symbol', '')) FROM jsonb_array_elements(r.differences) d)
+    END)
+  FROM trading_reconciliationrun r WHERE r.venue_account_id = (SELECT venue_account_id FROM subject)
+  ORDER BY r.finished_at DESC LIMIT 1
+"""
+
+SNAPSHOT = f"""
+  SELECT json_build_object(
+    'account_version', coalesce(k.version, 0),
+    'account_environment', s.environment,
+    'messages', CASE WHEN k.version IS NULL THEN NULL ELSE
+      json_build_object('started_at', k.minute_started_at, 'count', k.minute_count) END,
+    'states', ({STATES}), 'permit', ({PERMIT}), 'allowed_symbols', ({ALLOWED}),
+    'instrument', ({INSTRUMENT}), 'setting', ({SETTING}), 'prices', ({PRICES}), 'balance', ({BALANCE}),
+    'anchors', ({ANCHORS}), 'positions', ({POSITIONS}), 'pending', ({PENDING}),
+    'orphan_protections', ({ORPHANS}), 'entries_today', ({ENTRIES_TODAY}),
+    'reconciliation', ({RECONCILIATION}),
+    'global_risk', (SELECT json_build_object('level', g.level, 'checked_at', g.checked_at)
+      FROM risk_globalrisk g ORDER BY g.id DESC LIMIT 1))
+  FROM subject s LEFT JOIN risk_accountbook k ON k.account_id = s.account_id
+"""  # noqa: S608 - made of the constants above
+
+LOAD_INTENT = f"""{SUBJECT}
+SELECT json_build_object(
+  'intent', ({INTENT}), 'snapshot', ({SNAPSHOT}), 'account_id', i.account_id, 'state', i.state,
+  'version', i.version, 'execute', i.execute)::text
+FROM trading_orderintent i WHERE i.id = %(intent_id)s
+"""  # noqa: S608 - made of the constants above
+
+
+class IntentNotFound(NotFound):
+    """No order intent has this id."""
+
+    code = "intent_not_found"
+
+
+def load_intent(*, intent_id: uuid.UUID, clocks: Clocks) -> LoadedIntent:
+    """The intent and everything known of its account; raises IntentNotFound."""
+    rows = run_native(LOAD_INTENT, {"intent_id": intent_id, **time_parameters(clocks.market_at)})
+    if not rows:
+        raise IntentNotFound(f"intent: no order intent {intent_id}")
+    data = parse_text(rows[0][0])
+    data["snapshot"] |= clock_facts(clocks)
+    return build(LoadedIntent, data)
+
+
+def clock_facts(clocks: Clocks) -> dict[str, Any]:
+    return {
+        "wall_at": clocks.wall_at.isoformat(),
+        "market_at": clocks.market_at.isoformat(),
+        "environment": settings.TRADING_ENVIRONMENT,
+    }
+
+
+def time_parameters(market_at: datetime) -> dict[str, object]:
+    """The moments of market time that losses and counts are measured from."""
+    times = anchor_times(market_at)
+    return {
+        "anchor_names": [name.value for name in times],
+        "anchor_times": list(times.values()),
+        "day_start": times[AnchorName.DAY],
+        "flow_kinds": list(FLOW_KINDS),
+        "counted_entries": COUNTED_ENTRIES,
+    }
+
+
+def anchor_times(market_at: datetime) -> dict[AnchorName, datetime]:
+    """00:00 UTC, 24 h ago, Monday 00:00 UTC and 7 days ago (RISK.md part 1)."""
+    day = market_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return {
+        AnchorName.DAY: day,
+        AnchorName.ROLLING_DAY: market_at - timedelta(days=1),
+        AnchorName.WEEK: day - timedelta(days=day.weekday()),
+        AnchorName.ROLLING_WEEK: market_at - timedelta(days=7),
+    }
