@@ -68,7 +68,22 @@ class Place:
 def choose_place(state_dir: Path) -> Place:
     isolation = choose_isolation()
     owner = os.geteuid() if isolation.user is None else isolation.user
+    if isolation.user is not None:
+        # The servers' user must reach its own folders in here, and sees nothing else.
+        state_dir.chmod(state_dir.stat().st_mode | 0o011)
+        check_reachable(state_dir)
+        check_reachable(find_postgres())
     return Place(state_dir=state_dir, socket_dir=make_socket_dir(state_dir, owner), isolation=isolation)
+
+
+def check_reachable(path: Path) -> None:
+    """Raise DeskError where a folder on the way is closed to other users."""
+    for folder in (path, *path.resolve().parents):
+        if not folder.stat().st_mode & stat.S_IXOTH:
+            raise DeskError(
+                "PostgreSQL refuses to run as root, user namespaces are not allowed here, and"
+                f" {folder} is closed to uid {NOBODY}: run as an ordinary user, or move the project and CONTROLPLANE_HOME"
+            )
 
 
 def choose_isolation() -> Isolation:

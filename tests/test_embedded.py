@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,13 +53,20 @@ def is_gone(pid: int) -> bool:
 
 
 @pytest.fixture
-def supervise(tmp_path: Path) -> Iterator[Callable[[], tuple["subprocess.Popen[str]", list[str]]]]:
+def desk_dir() -> Iterator[Path]:
+    """Not pytest's own folder, which other users cannot enter: the servers may have to run as one."""
+    with tempfile.TemporaryDirectory(prefix="a desk ") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def supervise(desk_dir: Path) -> Iterator[Callable[[], tuple["subprocess.Popen[str]", list[str]]]]:
     """Starts a process that runs both servers for a folder with a space in its name."""
     started: list[subprocess.Popen[str]] = []
 
     def start() -> tuple["subprocess.Popen[str]", list[str]]:
         process = subprocess.Popen(
-            [sys.executable, "-c", SUPERVISOR, str(tmp_path / "a desk")],
+            [sys.executable, "-c", SUPERVISOR, str(desk_dir)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -106,12 +114,12 @@ def test_the_application_role_can_neither_make_tables_nor_read_files(supervise):
             connection.execute(statement)
 
 
-def test_a_killed_postgres_with_a_stale_pid_file_starts_again(supervise, tmp_path):
+def test_a_killed_postgres_with_a_stale_pid_file_starts_again(supervise, desk_dir):
     process, (*_, pid) = supervise()
     os.kill(int(pid), signal.SIGKILL)
     process.kill()
     wait_until(lambda: is_gone(int(pid)))
-    pid_file = tmp_path / "a desk" / "pg" / "postmaster.pid"
+    pid_file = desk_dir / "pg" / "postmaster.pid"
     # The number now belongs to a program that has nothing to do with the desk, and must be left alone.
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         lines = pid_file.read_text().splitlines(keepends=True)
@@ -122,9 +130,9 @@ def test_a_killed_postgres_with_a_stale_pid_file_starts_again(supervise, tmp_pat
         assert other.poll() is None
 
 
-def test_secrets_and_sockets_are_for_their_owner_only(supervise, tmp_path):
+def test_secrets_and_sockets_are_for_their_owner_only(supervise, desk_dir):
     _, (app, *_) = supervise()
-    assert (tmp_path / "a desk" / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert (desk_dir / "secrets.json").stat().st_mode & 0o777 == 0o600
     socket_dir = Path(app.partition("host=")[2])
     assert socket_dir.stat().st_mode & 0o777 == 0o700
     assert len(str(socket_dir / ".s.PGSQL.5432.lock")) < 100
