@@ -82,7 +82,8 @@ def check_reachable(path: Path) -> None:
         if not folder.stat().st_mode & stat.S_IXOTH:
             raise DeskError(
                 "PostgreSQL refuses to run as root, user namespaces are not allowed here, and"
-                f" {folder} is closed to uid {NOBODY}: run as an ordinary user, or move the project and CONTROLPLANE_HOME"
+                f" {folder} is closed to uid {NOBODY}: run as an ordinary user, or move the project"
+                " and CONTROLPLANE_HOME"
             )
 
 
