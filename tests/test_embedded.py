@@ -13,8 +13,8 @@ import psycopg
 import pytest
 import redis
 
-from controlplane import embedded
 from controlplane.desk import DeskError, hold_desk, load_secrets, make_state_dir
+from controlplane.embedded import place as embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 SUPERVISOR = """
