@@ -15,9 +15,13 @@ from controlplane.audit import selectors as audit
 from controlplane.audit.models import AuditEvent
 from controlplane.auth import BearerToken
 from controlplane.idempotency import answer_once
+from controlplane.intake import request_order
 from controlplane.problems import Problem, map_errors
 from controlplane.wire import Moment, Page, PageQuery, make_page
+from risk.api import router as risk_router
+from risk.schemas import OrderIntentIn, OrderIntentOut, order_intent_out
 from trading.api import router as trading_router
+from trading.selectors import get_clocks
 
 DESCRIPTION = """Facts, judgements and permissions of the desk.
 
@@ -94,5 +98,16 @@ def _seq(row: AuditEvent) -> int:
     return row.seq
 
 
-api.add_router("", trading_router)
-api.add_router("", audit_router)
+intake_router = Router(tags=["orders"])
+
+
+@intake_router.post("/order-intents", response=OrderIntentOut, exclude_none=True)
+def create_order_intent(request: ActorRequest, body: OrderIntentIn) -> OrderIntentOut:
+    """Judge an order and, with `execute`, have it sent. A known `client_ref` gets its first answer."""
+    actor = authorise(request, TokenScope.INTENTS)
+    answer = request_order(wish=body, actor=actor, clocks=get_clocks())
+    return order_intent_out(answer.intent, answer.decision, answer.order)
+
+
+for router in (trading_router, risk_router, intake_router, audit_router):
+    api.add_router("", router)

@@ -100,8 +100,6 @@ def _message_of(item: Mapping[str, Any]) -> str:
 def problem_of_http_error(error: HttpError) -> HttpResponse:
     """What the framework raises while it reads a body."""
     cause = error.__cause__
-    if isinstance(cause, RequestDataTooBig):
-        return make_problem(413, "body_too_large", "body: larger than this server reads")
     if isinstance(cause, json.JSONDecodeError):
         where = f"line {cause.lineno}, column {cause.colno}"
         return make_problem(400, "malformed_body", f"body: not JSON: {cause.msg} ({where})")
@@ -121,6 +119,9 @@ def map_errors(api: NinjaAPI) -> None:
         ValidationError: lambda _, error: problem_of_validation(error),
         HttpError: lambda _, error: problem_of_http_error(error),
         Http404: lambda request, _: not_found(request),
+        RequestDataTooBig: lambda *_: make_problem(
+            413, "body_too_large", "body: larger than this server reads"
+        ),
     }
     for kind, handler in handlers.items():
         api.add_exception_handler(kind, handler)

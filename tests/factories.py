@@ -12,6 +12,8 @@ from django.utils import timezone
 from controlplane.approvals import models as approvals
 from controlplane.approvals.core import Role, TokenScope, hash_token
 from controlplane.approvals.services import ensure_viewers
+from risk import models as risk
+from risk.registration import ensure_limit_set
 from trading import models
 
 PASSWORD = "correct horse battery staple"
@@ -65,6 +67,14 @@ class ApiTokenFactory(factory.django.DjangoModelFactory):
     user = factory.SubFactory(UserFactory, roles=(Role.REQUESTER, Role.OPERATOR))
     token_sha256 = factory.LazyAttribute(lambda o: hash_token(o.raw))
     scopes = [scope.value for scope in TokenScope]
+
+
+class SecondFactorFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = approvals.SecondFactor
+
+    user = factory.SubFactory(UserFactory)
+    totp_secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 
 
 class AccountFactory(factory.django.DjangoModelFactory):
@@ -260,11 +270,66 @@ class HeartbeatFactory(factory.django.DjangoModelFactory):
     beat_at = factory.LazyFunction(timezone.now)
 
 
+class InstrumentFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = models.Instrument
+
+    venue = "binanceusdm"
+    symbol = "XRPUSDT"
+    base = factory.LazyAttribute(lambda o: o.symbol.removesuffix("USDT"))
+    is_trading = True
+    tick_size = Decimal("0.0001")
+    lot_size = min_quantity = Decimal("0.1")
+    max_quantity = max_market_quantity = Decimal("1000000")
+    min_notional = Decimal(5)
+    min_price = Decimal("0.0001")
+    max_price = Decimal("100000")
+    read_at = factory.LazyFunction(timezone.now)
+
+
+class VenueSettingFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = models.VenueSetting
+
+    venue_account = factory.SubFactory(VenueAccountFactory)
+    symbol = "XRPUSDT"
+    leverage = 2
+    margin_mode = "isolated"
+    read_at = factory.LazyFunction(timezone.now)
+
+
+class GlobalRiskFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = risk.GlobalRisk
+
+    level = "OK"
+    market_at = factory.LazyFunction(timezone.now)
+
+
+def make_tradable(place: models.VenueAccount, symbol: str, price: str, strategy: str) -> None:
+    """Whatever an entry in the symbol needs: allow-list, state, filters, leverage, fresh price."""
+    AssignmentFactory(account=place.account, strategy=strategy, symbols=[symbol])
+    TradingStateFactory(scope=f"strategy:{strategy}")
+    TradingStateFactory(scope=f"symbol:{symbol}")
+    InstrumentFactory(venue=place.venue, symbol=symbol)
+    VenueSettingFactory(venue_account=place, symbol=symbol)
+    mark = Decimal(price)
+    PriceFactory(venue=place.venue, symbol=symbol, mark=mark, last=mark, index=mark, bid=mark, ask=mark)
+
+
 def make_desk() -> models.VenueAccount:
-    """A desk in good order: permit, states, one protected position, equity, prices, heartbeats."""
+    """A desk in good order: permit, states, one protected position, equity, prices, heartbeats.
+
+    The strategy `reversion` may enter XRPUSDT at 2.00.
+    """
     place = VenueAccountFactory()
     AssignmentFactory(account=place.account)
-    PermitFactory(account=place.account)
+    limits = ensure_limit_set(profile="MICRO", actor="system:test")
+    PermitFactory(account=place.account, limit_set_digest=limits.digest)
+    risk.AccountBook.objects.create(account=place.account)
+    GlobalRiskFactory()
+    EquityFactory(venue_account=place, market_at=timezone.now())
+    make_tradable(place, "XRPUSDT", "2", "reversion")
     for scope in ("all", f"account:{place.account.name}", f"venue:{place.venue}", "strategy:trend"):
         TradingStateFactory(scope=scope)
     for symbol, price in (("BTCUSDT", "105000"), ("ETHUSDT", "2500")):

@@ -58,3 +58,11 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     fields: Any = list_display
     list_select_related = ("user",)
     ordering = ("name", "-id")
+
+
+@admin.register(SecondFactor)
+class SecondFactorAdmin(ReadOnlyAdmin):
+    list_display = ("user", "enrolled_at")
+    fields: Any = list_display
+    list_select_related = ("user",)
+    ordering = ("user__username",)

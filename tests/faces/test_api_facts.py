@@ -1,11 +1,12 @@
 """Facts over HTTP: shapes, pages, tokens and refusals."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from controlplane.approvals.core import TokenScope
 from controlplane.audit.services import record
@@ -22,10 +23,12 @@ def problem(response, status, code):
 
 
 def test_an_account_says_its_permit_equity_and_strategies(api, desk):
-    factories.EquityFactory(venue_account=desk, equity=Decimal("1101.5000000000"))
+    factories.EquityFactory(
+        venue_account=desk, equity=Decimal("1101.5000000000"), market_at=timezone.now() + timedelta(seconds=1)
+    )
     body = api.get("/accounts/paper-main").json()
     assert body["permit"]["profile"] == "MICRO"
-    assert body["strategies"] == [{"strategy": "trend", "symbols": ["BTCUSDT", "ETHUSDT"], "enabled": True}]
+    assert body["strategies"][1] == {"strategy": "trend", "symbols": ["BTCUSDT", "ETHUSDT"], "enabled": True}
     assert body["venues"][0]["equity"] == "1101.5"
     assert body["venues"][0]["reconciliation_clean"] is True
     assert datetime.fromisoformat(body["now"]).tzinfo == UTC
@@ -76,9 +79,9 @@ def test_an_open_trade_has_no_result_yet(api, desk):
 
 
 def test_prices_are_those_of_the_accounts_symbols(api, desk):
-    factories.PriceFactory(symbol="XRPUSDT")
+    factories.PriceFactory(symbol="DOGEUSDT")
     items = api.get("/accounts/paper-main/prices").json()["items"]
-    assert [row["symbol"] for row in items] == ["BTCUSDT", "ETHUSDT"]
+    assert [row["symbol"] for row in items] == ["BTCUSDT", "ETHUSDT", "XRPUSDT"]
 
 
 def test_audit_events_come_after_a_sequence_number(api, desk):

@@ -1,0 +1,90 @@
+"""Orders that outside programs ask for: registered, judged, and left to a worker to send.
+
+The web process never talks to a venue. Where the broker cannot be reached the guard finds the
+approved intent in the database.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+import risk.services
+from controlplane.approvals.core import Actor, Role
+from controlplane.approvals.services import require_any_role
+from controlplane.errors import InvalidInput
+from risk.models import Decision
+from risk.schemas import OrderIntentIn
+from trading import models, selectors, services
+from trading.core.values import Clocks, IntentState, OrderPurpose, OrderType, Side
+
+logger = logging.getLogger(__name__)
+
+SOURCE = "api"
+ASKING_ROLES = frozenset({Role.REQUESTER, Role.OPERATOR})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The intent, the first decision about it, and the order it became, if it did."""
+
+    intent: models.OrderIntent
+    decision: Decision
+    order: models.Order | None
+
+
+def request_order(*, wish: OrderIntentIn, actor: Actor, clocks: Clocks) -> Answer:
+    """Register and judge once per client_ref; where allowed and wanted, hand it to a worker.
+
+    The same request again gets the first decision. Raises NotDesignated, NotFound, InvalidInput,
+    ClientRefReused and Unavailable.
+    """
+    require_any_role(actor, ASKING_ROLES)
+    intent = _register(wish, clocks)
+    decision = risk.services.judge_intent(intent_id=intent.pk, clocks=clocks)
+    intent.refresh_from_db()
+    if intent.execute and intent.state == IntentState.APPROVED:
+        transaction.on_commit(lambda: _hand_over(intent))
+    order = models.Order.objects.filter(intent=intent, purpose=intent.purpose).order_by("id").first()
+    return Answer(intent=intent, decision=decision, order=order)
+
+
+def _register(wish: OrderIntentIn, clocks: Clocks) -> models.OrderIntent:
+    if (wish.type == "limit") != (wish.price is not None):
+        raise InvalidInput(
+            "price: a limit order needs one" if wish.price is None else "price: a market order has none"
+        )
+    account = selectors.get_account(wish.account)
+    return services.register_intent(
+        account=account,
+        venue_account=selectors.get_primary(account),
+        client_ref=wish.client_ref,
+        signal_at=wish.signal_at or clocks.market_at,
+        market_at=clocks.market_at,
+        strategy=wish.strategy,
+        symbol=wish.symbol,
+        side=Side(wish.side),
+        order_type=OrderType(wish.type),
+        purpose=OrderPurpose.EXIT if wish.reduce_only else OrderPurpose.ENTRY,
+        quantity=wish.quantity,
+        price=wish.price,
+        stop_loss=wish.stop_loss,
+        take_profit=wish.take_profit,
+        reduce_only=wish.reduce_only,
+        source=SOURCE,
+        execute=wish.execute,
+    )
+
+
+def _hand_over(intent: models.OrderIntent) -> None:
+    """Tell a worker; a broker that cannot be reached fails nothing.
+
+    The tasks are imported here, because they load the strategies and the door, which judging needs not.
+    """
+    from controlplane.tasks import execute_intent
+
+    try:
+        execute_intent.apply_async([str(intent.pk)], retry=False)
+    except OperationalError as error:
+        logger.warning("intent %s waits for the guard: %s", intent.pk, error)
