@@ -89,6 +89,7 @@ _ACCOUNT = {
     ("GET", "/fapi/v1/positionSide/dual"): _signed(usdm_account.get_position_mode, 30),
     ("POST", "/fapi/v1/positionSide/dual"): _signed(usdm_account.set_position_mode),
     ("GET", "/fapi/v1/multiAssetsMargin"): _signed(usdm_account.get_multi_assets, 30),
+    ("POST", "/fapi/v1/multiAssetsMargin"): _signed(usdm_account.set_multi_assets),
     ("GET", "/fapi/v1/leverageBracket"): _signed(usdm_account.leverage_brackets),
     ("GET", "/fapi/v1/commissionRate"): _signed(usdm_account.commission_rate, 20),
     ("GET", "/fapi/v1/income"): _signed(usdm_account.income, 30),

@@ -35,6 +35,7 @@ class Engine:
             "set_leverage": self.set_leverage,
             "set_margin_type": self.set_margin_type,
             "set_dual_side": self.set_dual_side,
+            "set_multi_assets": self.set_multi_assets,
             "set_countdown": self.set_countdown,
             "deposit": self.deposit,
             "freeze": self.freeze,
@@ -190,6 +191,14 @@ class Engine:
         if any(position.quantity for position in state.positions.values()):
             raise refusal(-4068)
         state.dual_side = dual
+
+    def set_multi_assets(self, *, multi: bool) -> None:
+        state = self.state
+        if state.multi_assets == multi:
+            raise refusal(-4171)
+        if multi and any(setting.isolated for setting in state.settings.values()):
+            raise refusal(-4168)
+        state.multi_assets = multi
 
     def set_countdown(self, *, symbol: str, deadline_ms: int) -> None:
         """Arm the dead-man timer of a symbol (wall time), or disarm it with zero; who keeps time fires it."""

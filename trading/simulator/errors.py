@@ -54,6 +54,8 @@ _TEXTS = {
     -4137: "Quantity must be zero with closePosition equals true.",
     -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
     -4164: "Order's notional must be no smaller than {} (unless you choose reduce only).",
+    -4168: "Unable to adjust to Multi-Assets mode with symbols under isolated-margin mode.",
+    -4171: "No need to change multi-assets mode.",
     -4509: "Time in Force (TIF) GTE can only be used with open positions."
     " Please ensure that positions are available.",
     -5021: "Due to the order could not be filled immediately, the FOK order has been rejected."

@@ -22,7 +22,6 @@ _KEPT_DAYS = 45
 _REVERSION = 0.98
 _DAILY_SIGMA = 0.018
 _MINUTE_SIGMA = 0.00045
-_TAIL = 4  # degrees of freedom of the shocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +44,12 @@ PROFILES = (
 
 
 def _shock(random: Random) -> float:
-    """A Student t draw of unit variance."""
-    chi = sum(random.gauss(0, 1) ** 2 for _ in range(_TAIL))
-    return random.gauss(0, 1) / math.sqrt(chi / _TAIL) * math.sqrt((_TAIL - 2) / _TAIL)
+    """A draw of unit variance from Student's t with four degrees of freedom.
+
+    A chi-square of four degrees is twice the sum of two exponentials; t of four has variance two.
+    """
+    chi = -2 * math.log((1 - random.random()) * (1 - random.random()))
+    return random.gauss(0, 1) / math.sqrt(chi / 4) / math.sqrt(2)
 
 
 class GeneratedFeed(Feed):

@@ -112,8 +112,9 @@ def _merged(columns: Columns, start: int, stop: int, open_ms: int) -> Candle:
 
 
 def text(scaled: int, places: int) -> str:
-    """A whole number of 1e-8 as decimal text with some places."""
-    return f"{Decimal(scaled).scaleb(-SCALE):.{places}f}"
+    """A positive whole number of 1e-8 as decimal text; places beyond those asked for are cut off."""
+    whole, rest = divmod(scaled // 10 ** (SCALE - places), 10**places)
+    return f"{whole}.{rest:0{places}d}" if places else str(whole)
 
 
 def scaled(value: int) -> Decimal:

@@ -159,6 +159,7 @@ class State:
     last_id: int = 1000
     frozen: bool = False
     dual_side: bool = False
+    multi_assets: bool = False
     wallet: Decimal = ZERO
     wallet_ms: int = 0
     totals: dict[str, Decimal] = field(default_factory=dict)

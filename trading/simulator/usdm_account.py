@@ -165,7 +165,7 @@ def account_config(venue: SimulatedVenue, params: Params) -> Any:
         "canWithdraw": True,
         "dualSidePosition": venue.engine.state.dual_side,
         "updateTime": venue.engine.state.wallet_ms,
-        "multiAssetsMargin": False,
+        "multiAssetsMargin": venue.engine.state.multi_assets,
         "tradeGroupId": -1,
     }
 
@@ -197,7 +197,13 @@ def set_position_mode(venue: SimulatedVenue, params: Params) -> Any:
 
 
 def get_multi_assets(venue: SimulatedVenue, params: Params) -> Any:
-    return {"multiAssetsMargin": False}
+    return {"multiAssetsMargin": venue.engine.state.multi_assets}
+
+
+def set_multi_assets(venue: SimulatedVenue, params: Params) -> Any:
+    params.text("multiAssetsMargin")
+    venue.execute("set_multi_assets", multi=params.flag("multiAssetsMargin"))
+    return DONE
 
 
 def leverage_brackets(venue: SimulatedVenue, params: Params) -> Any:

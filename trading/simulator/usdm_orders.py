@@ -202,17 +202,18 @@ def _optional_symbol(venue: SimulatedVenue, params: Params) -> str | None:
 def all_orders(venue: SimulatedVenue, params: Params) -> Any:
     symbol = _optional_symbol(venue, params)
     state = venue.engine.state
-    first = params.integer("orderId", 0)
+    first, (start, end) = params.integer("orderId", 0), _span(params)
     found = [
         order
         for order in sorted([*state.closed_orders.values(), *state.orders.values()], key=lambda o: o.order_id)
-        if symbol in (None, order.symbol) and order.order_id >= first and _in_span(params, order.created_ms)
+        if symbol in (None, order.symbol) and order.order_id >= first and start <= order.created_ms <= end
     ]
     return [order_row(order) for order in _page(params, found, "orderId" in params)]
 
 
-def _in_span(params: Params, at_ms: int) -> bool:
-    return params.integer("startTime", 0) <= at_ms <= params.integer("endTime", 1 << 62)
+def _span(params: Params) -> tuple[int, int]:
+    """From startTime to endTime, both included; all of time where they are not given."""
+    return params.integer("startTime", 0), params.integer("endTime", 1 << 62)
 
 
 def _page(params: Params, found: list[Any], forward: bool) -> list[Any]:
@@ -277,7 +278,8 @@ def open_algos(venue: SimulatedVenue, params: Params) -> Any:
 def all_algos(venue: SimulatedVenue, params: Params) -> Any:
     symbol, state = params.symbol(venue.engine.feed.symbols), venue.engine.state
     known = sorted([*state.closed_algos.values(), *state.algos.values()], key=lambda algo: algo.algo_id)
-    found = [algo for algo in known if algo.symbol == symbol and _in_span(params, algo.created_ms)]
+    start, end = _span(params)
+    found = [algo for algo in known if algo.symbol == symbol and start <= algo.created_ms <= end]
     return [algo_row(state, algo) for algo in _page(params, found, forward=False)]
 
 
@@ -297,13 +299,14 @@ def countdown(venue: SimulatedVenue, params: Params) -> Any:
 def user_trades(venue: SimulatedVenue, params: Params) -> Any:
     symbol = params.symbol(venue.engine.feed.symbols)
     order_id, from_id = params.integer("orderId", 0), params.integer("fromId", 0)
+    start, end = _span(params)
     found = [
         trade
         for trade in venue.engine.state.trades
         if trade.symbol == symbol
         and order_id in (0, trade.order_id)
         and trade.trade_id >= from_id
-        and _in_span(params, trade.at_ms)
+        and start <= trade.at_ms <= end
     ]
     return [_trade_row(venue.engine, trade) for trade in _page(params, found, "fromId" in params)]
 

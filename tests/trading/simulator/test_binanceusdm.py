@@ -293,6 +293,82 @@ def test_the_venues_codes_become_the_exceptions_they_are_in_production(desk: Des
         call(desk.client)
 
 
+REFUSED_CALLS = [
+    ("fapiPrivatePostOrder", {"type": "MARKET", "quantity": "0.1", "price": "2500"}, "-1106"),
+    ("fapiPrivatePostOrder", {"type": "MARKET", "quantity": "0.1", "timeInForce": "GTC"}, "-1106"),
+    ("fapiPrivatePostOrder", {"type": "LIMIT", "quantity": "0.1", "price": "2500"}, "-1102"),
+    (
+        "fapiPrivatePostOrder",
+        {"type": "LIMIT", "quantity": "0.1", "price": "2500", "timeInForce": "GTD"},
+        "-1115",
+    ),
+    ("fapiPrivatePostOrder", {"type": "ICEBERG", "quantity": "0.1"}, "-1116"),
+    ("fapiPrivatePostOrder", {"type": "MARKET", "quantity": "some"}, "-1102"),
+    ("fapiPrivatePostOrder", {"type": "MARKET", "quantity": "NaN"}, "-1102"),
+    ("fapiPrivatePostOrder", {"type": "MARKET", "quantity": ""}, "-1102"),
+    ("fapiPrivatePostOrder", {"type": "MARKET", "quantity": "0.1", "reduceOnly": "perhaps"}, "-1102"),
+    ("fapiPrivatePostOrder", {"type": "MARKET", "quantity": "0.1", "side": "HOLD"}, "-1117"),
+    ("fapiPrivatePutOrder", {"orderId": 1, "quantity": "0.1", "price": "2400"}, "-2013"),
+    ("fapiPrivateGetOpenOrder", {"orderId": 1}, "-2013"),
+    ("fapiPrivateGetOrder", {}, "-1102"),
+    ("fapiPrivateGetAlgoOrder", {"algoId": 1}, "-2013"),
+    ("fapiPrivatePostAlgoOrder", {"algoType": "VP", "type": "STOP_MARKET"}, "-1130"),
+    ("fapiPrivatePostAlgoOrder", {"algoType": "CONDITIONAL", "type": "TRAILING_STOP_MARKET"}, "-1116"),
+    ("fapiPrivateGetUserTrades", {"limit": 5000}, "-1130"),
+    ("fapiPrivatePostMarginType", {"marginType": "BOTH"}, "-1130"),
+    ("fapiPrivatePostMultiAssetsMargin", {"multiAssetsMargin": "false"}, "-4171"),
+    ("fapiPrivatePostMultiAssetsMargin", {"multiAssetsMargin": "true"}, "-4168"),
+    ("fapiPublicGetKlines", {"interval": "7m"}, "-1120"),
+    ("fapiPublicGetKlines", {"interval": "1m", "limit": 1501}, "-1130"),
+    ("fapiPublicGetDepth", {"limit": 7}, "-4021"),
+]
+
+
+@pytest.mark.parametrize(("call", "params", "code"), REFUSED_CALLS)
+def test_malformed_parameters_get_the_venues_codes(desk: Desk, call: str, params: dict[str, Any], code: str):
+    with pytest.raises(ccxt.BaseError, match=code):
+        getattr(desk.client, call)({"symbol": "ETHUSDT", "side": "BUY", **params})
+    assert desk.client.fapiPrivateGetAllOrders({"symbol": "ETHUSDT"}) == []
+
+
+def test_history_is_paged_by_id_time_and_limit(desk: Desk):
+    for number in range(4):
+        buy(desk, 0.01, newClientOrderId=f"entry{number}")
+        desk.clock.pass_ms(1_000)
+    orders = desk.client.fapiPrivateGetAllOrders({"symbol": "ETHUSDT"})
+    assert [row["clientOrderId"] for row in orders] == [f"entry{number}" for number in range(4)]
+    ask = desk.client.fapiPrivateGetAllOrders
+    later = ask({"symbol": "ETHUSDT", "orderId": orders[2]["orderId"]})
+    assert [row["clientOrderId"] for row in later] == ["entry2", "entry3"]
+    timed = ask({"symbol": "ETHUSDT", "startTime": NOW + 1_000, "endTime": NOW + 2_000})
+    assert [row["clientOrderId"] for row in timed] == ["entry1", "entry2"]
+    trades = desk.client.fapiPrivateGetUserTrades({"symbol": "ETHUSDT", "limit": 2})
+    assert [row["time"] for row in trades] == [NOW + 2_000, NOW + 3_000]
+    first = desk.client.fapiPrivateGetUserTrades({"symbol": "ETHUSDT", "fromId": 0, "limit": 1})
+    assert first[0]["time"] == NOW
+    income = desk.client.fapiPrivateGetIncome({"startTime": NOW, "limit": 2, "page": 2})
+    assert len(income) == 2
+
+
+def test_other_reads_have_the_venues_shape(desk: Desk):
+    resting = desk.client.create_order(ETH, "limit", "buy", 0.1, 2400)
+    assert (
+        desk.client.fapiPrivateGetOpenOrder({"symbol": "ETHUSDT", "orderId": resting["id"]})["status"]
+        == "NEW"
+    )
+    assert desk.client.fapiPrivateV3GetBalance()[0]["balance"] == "1000.00000000"
+    assert desk.client.fapiPublicGetPing() == {}
+    assert float(desk.client.fapiPublicGetOpenInterest({"symbol": "ETHUSDT"})["openInterest"]) > 0
+    ((risk),) = desk.client.fapiPrivateV3GetPositionRisk()
+    assert (risk["positionAmt"], risk["bidNotional"]) == ("0", "240.00000000")
+    assert len(desk.client.fapiPrivateGetSymbolConfig()) == 2
+    assert len(desk.client.fapiPrivateGetLeverageBracket()) == 2
+
+
+def test_currencies_are_answered_when_the_client_asks_for_them(desk: Desk):
+    assert "USDT" in desk.client.fetch_currencies()
+
+
 def test_a_duplicate_client_id_of_an_open_order_is_refused(desk: Desk):
     desk.client.create_order(ETH, "limit", "buy", 0.1, 2400, {"newClientOrderId": "same"})
     with pytest.raises(ccxt.InvalidOrder, match="-4116"):
