@@ -17,6 +17,7 @@ _TEXTS = {
     -1116: "Invalid orderType.",
     -1117: "Invalid side.",
     -1121: "Invalid symbol.",
+    -1130: "Data sent for a parameter is not valid.",
     -2010: "New order rejected.",
     -2011: "Unknown order sent.",
     -2013: "Order does not exist.",

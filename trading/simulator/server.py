@@ -28,6 +28,7 @@ class VenueServer:
         """Bind and start; raises OSError if the port is taken."""
         self.venue = venue
         self.stopping = threading.Event()
+        self.ended = threading.Event()
         self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.venue, self._http.answer, self._http.stopping = venue, DIALECTS[dialect], self.stopping
         self._threads = [
@@ -42,8 +43,12 @@ class VenueServer:
         return f"http://127.0.0.1:{self._http.server_address[1]}"
 
     def _tick(self) -> None:
-        while not self.stopping.wait(TICK_SECONDS):
-            self.venue.tick()
+        """Keep time; without it no timer fires and nothing is saved, so that its failure ends the venue."""
+        try:
+            while not self.stopping.wait(TICK_SECONDS):
+                self.venue.tick()
+        finally:
+            self.ended.set()
 
     def stop(self) -> None:
         """Stop answering and write the last snapshot."""
@@ -128,7 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         request = self._read()
         if request is None:
-            self._send(json_answer({"code": -1000, "msg": "Body too large."}, status=413))
+            self._send(
+                json_answer({"code": -1000, "msg": "Body too large, or of unknown length."}, status=413)
+            )
             return
         if request.path.startswith(admin.PREFIX):
             self._send(admin.handle(self.server.venue, request))
@@ -144,7 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read(self) -> Request | None:
         parts = urlsplit(self.path)
-        length = int(self.headers.get("Content-Length") or 0)
+        stated = self.headers.get("Content-Length", "0")
+        length = int(stated) if stated.isascii() and stated.isdigit() else _MAX_BODY + 1
         if length > _MAX_BODY:
             self.close_connection = True
             return None

@@ -95,7 +95,9 @@ class Store:
         if self._journal < 0:
             self._open_journal()
         line = {"number": self.number, "at_ms": at_ms, "name": name, "arguments": arguments}
-        os.write(self._journal, orjson.dumps(line) + b"\n")
+        content = orjson.dumps(line) + b"\n"
+        if os.write(self._journal, content) != len(content):
+            raise OSError(f"{self._folder}: the journal could not be written in full")
 
     def _open_journal(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC

@@ -1,5 +1,6 @@
 """Binance USD-M answers about orders: regular and conditional (algo) ones."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -112,8 +113,15 @@ def _order_fields(venue: SimulatedVenue, params: Params) -> dict[str, Any]:
 
 
 def place_order(venue: SimulatedVenue, params: Params) -> Any:
-    order: Order = venue.execute("place_order", **_order_fields(venue, params))
-    return order_row(order)
+    fields = _order_fields(venue, params)
+    response = params.choice("newOrderRespType", ("ACK", "RESULT"), -1130, "ACK")
+    order: Order = venue.execute("place_order", **fields)
+    return order_row(order) if response == "RESULT" else _acknowledged(order)
+
+
+def _acknowledged(order: Order) -> dict[str, Any]:
+    """The answer that only says that the order was accepted: it knows no fills yet."""
+    return order_row(replace(order, status="NEW", executed=ZERO, quote=ZERO, updated_ms=order.created_ms))
 
 
 def test_order(venue: SimulatedVenue, params: Params) -> Any:

@@ -57,11 +57,14 @@ class SimulatedVenue:
         self._store = store
         self._lock = threading.RLock()
         self._saved_at_ms = clock.wall_ms()
+        self._lost: OSError | None = None
 
     @contextmanager
     def at_now(self) -> Iterator[Engine]:
         """The engine, advanced to the present and held for the caller alone."""
         with self._lock:
+            if self._lost is not None:
+                raise self._lost
             self.engine.advance(self.clock.market_ms())
             yield self.engine
 
@@ -71,8 +74,16 @@ class SimulatedVenue:
             at_ms = engine.state.now_ms
             result = engine.apply(name, arguments)
             if self._store is not None:
-                self._store.append(at_ms, name, arguments)
+                self._journal(self._store, at_ms, name, arguments)
             return result
+
+    def _journal(self, store: Store, at_ms: int, name: str, arguments: dict[str, Any]) -> None:
+        """Journal what was applied; where that fails nothing is answered any more, and the venue ends."""
+        try:
+            store.append(at_ms, name, arguments)
+        except OSError as error:
+            self._lost = error
+            raise
 
     def server_ms(self) -> int:
         """The venue's server time: wall time, and the drift that is set."""
@@ -101,7 +112,8 @@ class SimulatedVenue:
 
     def close(self) -> None:
         """Write a last snapshot and let the folder go."""
-        self.save()
+        if self._lost is None:
+            self.save()
         with self._lock:
             if self._store is not None:
                 self._store.close()

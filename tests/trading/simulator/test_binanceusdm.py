@@ -89,6 +89,13 @@ def test_a_market_order_answers_with_its_fill(desk: Desk):
     assert trade["fee"]["cost"] == pytest.approx(250.001 * 0.0005)
 
 
+def test_an_acknowledgement_knows_no_fill(desk: Desk):
+    plain = {"symbol": "ETHUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.1"}
+    answer = desk.client.fapiPrivatePostOrder(plain)
+    assert (answer["status"], answer["executedQty"], answer["avgPrice"]) == ("NEW", "0.000", "0.00000000")
+    assert desk.client.fetch_order(answer["orderId"], ETH)["status"] == "closed"
+
+
 @pytest.mark.parametrize(
     ("tif", "price", "status"),
     [("GTC", 2400, "open"), ("IOC", 2400, "expired"), ("FOK", 2500.01, "closed"), ("GTX", 2400, "open")],

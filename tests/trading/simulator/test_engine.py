@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.trading.simulator.builders import MINUTE, T0, engine_of, flat, minutes, order, ramp
+from tests.trading.simulator.builders import MINUTE, T0, algo, engine_of, flat, minutes, order, ramp
 from trading.simulator import ledger
 from trading.simulator.errors import VenueError
 
@@ -255,6 +255,36 @@ def test_hedge_mode_refuses_every_order():
     engine.set_dual_side(dual=True)
     with pytest.raises(VenueError, match="-4061"):
         order(engine, "BUY", "0.100")
+
+
+def test_a_symbol_holds_at_most_200_orders_and_10_conditional_ones():
+    engine = engine_of(balance="900000", ETHUSDT=flat("2500.00", 3))
+    for _ in range(200):
+        order(engine, "BUY", "0.010", price="2400.00")
+    with pytest.raises(VenueError, match="-2025"):
+        order(engine, "BUY", "0.010", price="2400.00")
+    for _ in range(10):
+        algo(engine, "SELL", "STOP_MARKET", "2400.00", quantity="0.010")
+    with pytest.raises(VenueError, match="-4045"):
+        algo(engine, "SELL", "STOP_MARKET", "2400.00", quantity="0.010")
+
+
+def test_lower_leverage_needs_the_margin_for_what_rests():
+    engine = engine_of(balance="300", ETHUSDT=flat("2500.00", 3))
+    order(engine, "BUY", "0.200", price="2400.00")
+    with pytest.raises(VenueError, match="-2028"):
+        engine.set_leverage(symbol="ETHUSDT", leverage=1)
+    assert engine.state.setting("ETHUSDT").leverage == 2
+    engine.cancel_all(symbol="ETHUSDT")
+    engine.set_leverage(symbol="ETHUSDT", leverage=1)
+
+
+def test_cancelling_all_leaves_other_symbols_alone():
+    engine = engine_of(ETHUSDT=flat("2500.00", 3), BNBUSDT=flat("600.000", 3))
+    kept = order(engine, "BUY", "0.10", price="590.000", symbol="BNBUSDT")
+    order(engine, "BUY", "0.100", price="2400.00")
+    engine.cancel_all(symbol="ETHUSDT")
+    assert list(engine.state.orders.values()) == [kept]
 
 
 def test_a_position_may_not_outgrow_the_band_of_its_leverage():

@@ -1,5 +1,6 @@
 """A restart, after any end, gives the same book."""
 
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,22 @@ def test_damage_is_one_clear_line(tmp_path: Path):
     (tmp_path / "c").write_bytes(b"")
     with pytest.raises(StoreError, match="cannot be used"):
         Store(tmp_path / "c")
+
+
+def test_what_cannot_be_journaled_is_never_answered_again(tmp_path: Path):
+    venue = opened(tmp_path)
+    venue.execute("deposit", amount="1")
+    assert venue._store is not None
+    os.close(venue._store._journal)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        venue.execute("deposit", amount="2")
+    with pytest.raises(OSError, match="Bad file descriptor"), venue.at_now():
+        pytest.fail("went on")
+    venue._store._journal = -1
+    venue.close()
+    again = opened(tmp_path)
+    assert again.engine.state.wallet == 1001
+    again.close()
 
 
 def test_a_clock_far_behind_the_state_or_outside_the_candles_is_refused(tmp_path: Path):

@@ -71,13 +71,14 @@ class Command(BaseCommand):
         except (OSError, OverflowError) as error:
             message = f"--port: 127.0.0.1:{options['port']} cannot be used: {error}"
             raise CommandError(message, returncode=2) from error
-        stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: stop.set())
+            signal.signal(name, lambda *_: server.stopping.set())
         with server:
             self.stdout.write(f"READY {server.address}")
             self.stdout.flush()
-            stop.wait()
+            server.ended.wait()
+            if not server.stopping.is_set():
+                raise CommandError("the venue could not go on", returncode=1)
 
 
 def _read_balance(text: str) -> Decimal:
