@@ -25,6 +25,16 @@ class MarketClockKeeper:
 
         django.setup()
 
+    def check_database(self) -> None:
+        """Refuse a database whose guards are not whole, or that may lose a commit."""
+        from django.core.checks import ERROR, run_checks
+
+        errors = [found for found in run_checks(databases=["default"]) if found.is_serious(ERROR)]
+        if errors:
+            raise DeskError(
+                f"{errors[0].id}: {errors[0].msg} ({len(errors)} found by `check --database default`)"
+            )
+
     def start(self, market: Market, *, speed: int) -> None:
         from trading.services import AnotherCandleSet, start_market_clock
 
