@@ -9,6 +9,8 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
 
 from controlplane.alerts.services import raise_alert
 from controlplane.approvals.core import STOPPING_ROLES, Actor, ActorKind, TokenScope
@@ -18,8 +20,8 @@ from controlplane.errors import InvalidInput
 from risk import metrics, models
 from risk.core.emergency_stop import StopProgress, StopSource, parse_scope
 from risk.registration import list_account_scopes
-from trading.core.values import Clocks, Scope, TradingStateName
-from trading.models import Account, OrderIntent, Position, TradingState
+from trading.core.values import Clocks, IntentState, OrderPurpose, Scope, TradingStateName
+from trading.models import Account, Heartbeat, OrderIntent, Position, TradingState
 
 STOP_CHANNEL = "emergency_stop"
 DEFAULT_REASON = "stopped by hand"
@@ -150,37 +152,30 @@ def count_trip(scope: str, source: StopSource) -> None:
 
 
 def lapse_entries(scope: Scope) -> int:
-    """Approved entries of the scope that no door has claimed will never be sent; returns how many."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE trading_orderintent SET state = 'lapsed', version = version + 1,"
-            " updated_at = clock_timestamp()"
-            " WHERE state = 'approved' AND purpose = 'entry' AND id = ANY (%s)",
-            [list(_entries_under(scope))],
-        )
-        return cursor.rowcount
+    """Approved entries of the scope that no door has claimed will never be sent; returns how many.
 
-
-def _entries_under(scope: Scope) -> "list[object]":
+    What a door is claiming at this moment is passed over: the door waits for our commit and then
+    refuses. Waiting for it here would be a deadlock.
+    """
     field = {
         "venue": "venue_account__venue",
         "account": "account__name",
         "strategy": "strategy",
         "symbol": "symbol",
     }.get(scope.kind)
-    rows = OrderIntent.objects.filter(state="approved", purpose="entry")
-    return list((rows.filter(**{field: scope.name}) if field else rows).values_list("pk", flat=True))
+    rows = OrderIntent.objects.filter(state=IntentState.APPROVED, purpose=OrderPurpose.ENTRY)
+    rows = rows.filter(**{field: scope.name}) if field else rows
+    free = rows.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)
+    return OrderIntent.objects.filter(pk__in=list(free)).update(
+        state=IntentState.LAPSED, version=F("version") + 1, updated_at=Now()
+    )
 
 
 def start_sweeper_if_unguarded(event_id: int) -> None:
     """Start `manage.py emergency_stop sweep` on its own if no guard has shown life lately."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT 1 FROM trading_heartbeat WHERE name = %s AND beat_at > clock_timestamp() - %s",
-            [GUARD_HEARTBEAT, GUARD_SILENT_AFTER],
-        )
-        if cursor.fetchone():
-            return
+    lively = Heartbeat.objects.filter(name=GUARD_HEARTBEAT, beat_at__gt=Now() - GUARD_SILENT_AFTER)
+    if lively.exists():
+        return
     command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "emergency_stop", "sweep"]
     subprocess.Popen(
         [*command, str(event_id)],

@@ -39,7 +39,8 @@ def parse_text(text: str) -> Any:
 
 def build(cls: type[Value], data: Any) -> Value:
     """A dataclass from plain data, by its annotations; a missing or unknown key is an error."""
-    made: Value = _builder(cls)(data)
+    hint: Any = cls
+    made: Value = _builder(hint)(data)
     return made
 
 

@@ -89,6 +89,21 @@ FROM moved CROSS JOIN fresh
 RETURNING id, decided_at
 """
 
+STORED = (
+    "intent_id",
+    "account_id",
+    "allowed",
+    "reason",
+    "breaches",
+    "outcomes",
+    "inputs",
+    "max_quantity",
+    "account_version",
+    "limit_set_digest",
+    "code_version",
+    "market_at",
+)
+
 RESERVE = FENCE + SWAP_BOOK + STORE
 APPROVE = FENCE + KEEP_BOOK + STORE
 DENY = NO_FENCE + STORE
@@ -166,9 +181,8 @@ def _store(loaded: LoadedIntent, decision: Decision, limits: Limits | None) -> m
         "fencing_token": None if permit is None else permit.fencing_token,
         "lives_for": APPROVAL_LIVES_FOR,
     }
-    names = ("intent_id", "account_id", "allowed", "reason", "breaches", "outcomes", "inputs", "max_quantity")
-    names += ("account_version", "limit_set_digest", "code_version", "market_at")
-    rows = run_native(_statement(loaded, decision), parameters | {name: getattr(row, name) for name in names})
+    parameters |= {name: getattr(row, name) for name in STORED}
+    rows = run_native(_statement(loaded, decision), parameters)
     if not rows:
         return None
     row.id, row.decided_at = rows[0]

@@ -17,6 +17,7 @@ from trading.core.values import Clocks
 
 if TYPE_CHECKING:
     from risk.execution import Execution
+    from risk.models import StopEvent
 
 __all__ = [
     "assess_global_risk",
@@ -39,8 +40,8 @@ def execute_intent(*, intent_id: uuid.UUID, clocks: Clocks) -> "Execution":
     return execution.execute_intent(intent_id=intent_id, clocks=clocks)
 
 
-def sweep_stop(*, event_id: int, clocks: Clocks) -> None:
+def sweep_stop(*, event_id: int, clocks: Clocks) -> "StopEvent":
     """Bring one stop as far as the venues allow now; may be repeated."""
     from risk import sweep
 
-    sweep.sweep_stop(event_id=event_id, clocks=clocks)
+    return sweep.sweep_stop(event_id=event_id, clocks=clocks)

@@ -25,8 +25,9 @@ FLOW_KINDS = (
     "CROSS_COLLATERAL_TRANSFER",
     "WELCOME_BONUS",
     "COIN_SWAP_DEPOSIT",
+    "COIN_SWAP_WITHDRAW",
+    "STRATEGY_UMFUTURES_TRANSFER",
 )
-FLOW_KINDS += ("COIN_SWAP_WITHDRAW", "STRATEGY_UMFUTURES_TRANSFER")
 # Far above every profile's trades per day: the count needs to be exact only up to there.
 COUNTED_ENTRIES = 1000
 

@@ -1,8 +1,9 @@
-"""The words of the emergency stop: sources, progress, steps; and what of an order could add risk."""
+"""The words of the emergency stop: sources, progress, steps; and which orders a stop cancels."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
-from trading.core.values import OrderReport, Scope
+from trading.core.values import OrderPurpose, OrderReport, Scope
 
 
 class StopSource(StrEnum):
@@ -48,9 +49,30 @@ def parse_scope(text: str) -> Scope:
     raise ValueError(f"expected all, venue:V, account:A, strategy:S or symbol:X, found {text!r}")
 
 
-def can_add_risk(report: OrderReport) -> bool:
-    """Whether a resting order could increase |position|: neither reduce-only nor closing.
+# A stop of these scopes also cancels orders that are not ours (RISK.md rule 16).
+FOREIGN_SCOPES = frozenset({"all", "venue", "account"})
 
-    An order of ours and a foreign one are told apart nowhere here: both count (RISK.md rule 16).
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """What our book knows of a resting order; a foreign order has none."""
+
+    purpose: OrderPurpose
+    strategy: str
+
+
+def must_cancel(report: OrderReport, owner: Owner | None, scope: Scope) -> bool:
+    """Whether a stop of the scope cancels this order at the venue.
+
+    Only what could increase |position| is cancelled: never what is reduce-only or closing, and never
+    an order that our book knows as a protection or an exit, whatever the venue reports of it.
     """
-    return not report.state.is_final and not report.reduce_only and not report.close_position
+    if report.state.is_final or report.reduce_only or report.close_position:
+        return False
+    if scope.kind == "symbol" and report.symbol != scope.name:
+        return False
+    if owner is None:
+        return scope.kind in FOREIGN_SCOPES
+    if scope.kind == "strategy" and owner.strategy != scope.name:
+        return False
+    return owner.purpose.adds_risk

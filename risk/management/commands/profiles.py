@@ -1,0 +1,101 @@
+"""`manage.py profiles list|load`: the ladder as the file states it, and as it is stored."""
+
+import json
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from controlplane.approvals.core import Role
+from controlplane.approvals.selectors import get_actor
+from controlplane.approvals.services import require_any_role
+from controlplane.errors import DomainError
+from risk.binding import list_caps
+from risk.core.rules.case import plain
+from risk.core.values import Limits
+from risk.limits import get_profiles_path, load_profiles
+from risk.models import LimitSet
+from risk.services import store_limit_set
+from trading.models import Permit
+
+REFUSED = 1
+MAY_LOAD = frozenset({Role.REQUESTER, Role.OPERATOR, Role.ADMIN})
+
+
+class Command(BaseCommand):
+    help = "Show the profiles of config/profiles.yaml and load them as limit sets."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        shown = verbs.add_parser("list", help="the profiles, what is stored, and who trades under them")
+        load = verbs.add_parser("load", help="store the file's limits; no account's limits change by that")
+        load.add_argument("--actor", required=True)
+        load.add_argument("--reason", required=True)
+        for verb in (shown, load):
+            verb.add_argument("--file", type=Path, default=get_profiles_path())
+            verb.add_argument("--json", action="store_true", help="for machines")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            profiles = load_profiles(options["file"])
+            if options["verb"] == "load":
+                self.load(profiles, options)
+        except DomainError as refusal:
+            raise CommandError(f"{refusal.code}: {refusal.message}", returncode=REFUSED) from refusal
+        rows = [describe(limits) for limits in profiles.values()]
+        self.stdout.write(json.dumps({"profiles": rows}) if options["json"] else as_text(rows))
+
+    @transaction.atomic
+    def load(self, profiles: dict[str, Limits], options: dict[str, Any]) -> None:
+        actor = get_actor(options["actor"])
+        require_any_role(actor, MAY_LOAD)
+        for limits in profiles.values():
+            store_limit_set(limits=limits, actor=actor.audit_name, reason=options["reason"])
+
+
+def describe(limits: Limits) -> dict[str, Any]:
+    permits = Permit.objects.filter(active=True, limit_set_digest=limits.digest)
+    numbers = {
+        field.name: as_number(getattr(limits, field.name))
+        for field in fields(limits)
+        if field.name not in {"digest", "profile"}
+    }
+    return {
+        "profile": limits.profile,
+        "digest": limits.digest,
+        "is_loaded": LimitSet.objects.filter(digest=limits.digest).exists(),
+        "accounts": sorted(permits.values_list("account__name", flat=True)),
+        "limits": numbers,
+        "binding": [
+            {
+                "limit": cap.name,
+                "one_position_usd": plain(cap.one_position),
+                "all_positions_usd": plain(cap.all_positions),
+            }
+            for cap in list_caps(limits)
+        ],
+    }
+
+
+def as_number(value: object) -> str:
+    return str(int(value.total_seconds())) if isinstance(value, timedelta) else plain(value)
+
+
+def as_text(rows: list[dict[str, Any]]) -> str:
+    lines = []
+    for row in rows:
+        state = "loaded" if row["is_loaded"] else "not loaded"
+        users = ", ".join(row["accounts"]) or "no account"
+        lines.append(f"{row['profile']:<8}{row['digest'][:12]}  {state}, traded by {users}")
+        lines.append(
+            f"        at {row['limits']['reference_capital']} USDT, narrowest stop, notional left by"
+        )
+        lines += [
+            f"          {cap['limit']:<20} {cap['one_position_usd']:>12} a position"
+            f" {cap['all_positions_usd']:>12} together"
+            for cap in row["binding"]
+        ]
+    return "\n".join(lines)
