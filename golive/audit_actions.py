@@ -1,0 +1,7 @@
+ACTIONS = frozenset(
+    {
+        "golive.permit_bootstrap",
+        "golive.permit_end",
+        "golive.preflight",
+    }
+)

@@ -1,0 +1,21 @@
+from controlplane.audit.streams import Stream
+
+STREAMS = (
+    Stream(
+        name="preflight_checks",
+        table="golive_preflightcheck",
+        columns=(
+            "id",
+            "run_id",
+            "name",
+            "status",
+            "reason",
+            "text",
+            "details",
+            "seconds",
+            "next_command",
+            "is_counted",
+            "definition_version",
+        ),
+    ),
+)

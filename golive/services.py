@@ -1,0 +1,5 @@
+"""What interfaces and the wiring call: permits and their leases, pre-flight."""
+
+from golive.permits import end_permit, issue_paper_permit, renew_leases
+
+__all__ = ["end_permit", "issue_paper_permit", "renew_leases"]
