@@ -154,8 +154,31 @@ if SIMULATED_VENUES and TRADING_ENVIRONMENT != "paper":
 
 UNFOLD = {
     "SITE_TITLE": "Control Plane",
-    "SITE_HEADER": "Quantum Trader Control Plane",
+    "SITE_HEADER": "Control Plane",
     "SITE_SYMBOL": "security",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "controlplane.dashboard.environment_callback",
+    "GLOBAL_CALLBACK": "controlplane.dashboard.global_callback",
+    "DASHBOARD_CALLBACK": "controlplane.dashboard.dashboard_callback",
+    "SIDEBAR": {"navigation": "controlplane.dashboard.navigation.list_sections"},
+    "STYLES": ["/static/controlplane/desk.css"],
+    "SCRIPTS": ["/static/controlplane/desk.js"],
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(54.6% .245 262.881)",
+            "700": "oklch(48.8% .243 264.376)",
+            "800": "oklch(42.4% .199 265.638)",
+            "900": "oklch(37.9% .146 265.522)",
+            "950": "oklch(28.2% .091 267.935)",
+        },
+    },
 }
 
 LOG_LEVEL = env_choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
@@ -180,5 +203,10 @@ LOGGING = {
         },
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    # One line a second for a tick that did nothing hides the lines that matter; failures are errors.
+    "loggers": {
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }

@@ -2,11 +2,18 @@
 
 from django.contrib import admin
 from django.urls import path, re_path
+from django.views.generic import RedirectView
 
 from controlplane.api import api
+from controlplane.dashboard.stop import confirm_stop, show_stop
+from controlplane.dashboard.views import show_live
 from controlplane.problems import not_found
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/live/", show_live, name="desk_live"),
+    path("admin/stop/", admin.site.admin_view(confirm_stop), name="stop"),
+    path("admin/stop/<int:event_id>/", admin.site.admin_view(show_stop), name="stop_event"),
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),
     re_path(r"^api/", not_found),

@@ -1,5 +1,7 @@
 """Read-only pages of alerts; acknowledging goes through the service."""
 
+from typing import Any
+
 from django.contrib import admin
 from unfold.admin import TabularInline
 
@@ -14,6 +16,9 @@ class DeliveryInline(TabularInline):  # type: ignore[misc]
     fields = readonly_fields = DELIVERY
     extra = 0
     can_delete = False
+
+    def has_add_permission(self, *_: Any) -> bool:
+        return False
 
 
 @admin.register(Alert)

@@ -5,20 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from risk.selectors import ScopeStatus, list_trading_states
 from trading import models, selectors
 from trading.core.values import Clocks, TradingStateName
 from trading.schemas import PositionOut, describe_positions
 
 CHART_SPAN = timedelta(hours=24)
 CHART_STEP = timedelta(minutes=6)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateRow:
-    scope: str
-    state: TradingStateName
-    since: datetime | None
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,29 +49,30 @@ class AccountFacts:
         return sum(row.stop_verified_at is not None for row in self.positions)
 
 
-def list_states(account_names: tuple[str, ...]) -> tuple[StateRow, ...]:
-    """Every registered scope, and as HALTED the desk and the accounts that have no row; strictest first."""
-    rows = {
-        row.scope: StateRow(
-            scope=row.scope,
-            state=TradingStateName(row.state),
-            since=row.changed_at,
-            reason=row.reason,
+def list_states(account_names: Iterable[str], wall_at: datetime) -> tuple[ScopeStatus, ...]:
+    """Every registered scope, and as HALTED the desk and the accounts that have no state; strictest first."""
+    found = list_trading_states()
+    known = {row.scope for row in found}
+    wanted = ["all", *(f"account:{name}" for name in account_names)]
+    found += [
+        ScopeStatus(
+            scope=scope,
+            state=TradingStateName.HALTED,
+            changed_at=wall_at,
+            reason="no state is registered",
+            progress=None,
+            outstanding=0,
         )
-        for row in models.TradingState.objects.all()
-    }
-    for scope in ("all", *(f"account:{name}" for name in account_names)):
-        rows.setdefault(
-            scope,
-            StateRow(scope=scope, state=TradingStateName.HALTED, since=None, reason="no state is registered"),
-        )
-    order = {"all": 0, "account": 1, "venue": 2, "strategy": 3, "symbol": 4}
-    return tuple(
-        sorted(
-            rows.values(),
-            key=lambda row: (-row.state.strictness, order.get(row.scope.split(":")[0], 5), row.scope),
-        )
-    )
+        for scope in wanted
+        if scope not in known
+    ]
+    return tuple(sorted(found, key=_by_weight))
+
+
+def _by_weight(row: ScopeStatus) -> tuple[int, int, str]:
+    """The strictest first, then the widest."""
+    kinds = ("all", "account", "venue", "strategy", "symbol")
+    return -row.state.strictness, kinds.index(row.scope.partition(":")[0]), row.scope
 
 
 def describe_account(account: models.Account, clocks: Clocks) -> AccountFacts:

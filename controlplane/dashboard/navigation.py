@@ -1,0 +1,91 @@
+"""The sidebar: what an operator looks for first comes first."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+
+# title, [(label, model, icon)]
+SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "Now",
+        (
+            ("Positions", "trading.position", "balance"),
+            ("Decisions", "risk.decision", "gavel"),
+            ("Orders", "trading.order", "receipt_long"),
+            ("Trades", "trading.trade", "swap_horiz"),
+            ("Alerts", "alerts.alert", "notifications"),
+        ),
+    ),
+    (
+        "Safety",
+        (
+            ("Emergency stops", "risk.stopevent", "front_hand"),
+            ("Trading states", "trading.tradingstate", "traffic"),
+            ("Global risk", "risk.globalrisk", "monitoring"),
+            ("Permits", "trading.permit", "verified_user"),
+            ("Limit sets", "risk.limitset", "speed"),
+            ("Preflight runs", "golive.preflightrun", "checklist"),
+        ),
+    ),
+    (
+        "Facts",
+        (
+            ("Intents", "trading.orderintent", "psychology"),
+            ("Order events", "trading.orderevent", "history"),
+            ("Fills", "trading.fill", "done_all"),
+            ("Income", "trading.income", "payments"),
+            ("Equity", "trading.equitysample", "show_chart"),
+            ("Reconciliations", "trading.reconciliationrun", "compare_arrows"),
+            ("Cycles", "trading.cyclerun", "cycle"),
+            ("Prices", "trading.marketprice", "candlestick_chart"),
+            ("Instruments", "trading.instrument", "straighten"),
+            ("Venue settings", "trading.venuesetting", "tune"),
+            ("Market clock", "trading.marketclock", "schedule"),
+            ("Heartbeats", "trading.heartbeat", "favorite"),
+        ),
+    ),
+    (
+        "Desk",
+        (
+            ("Accounts", "trading.account", "account_balance"),
+            ("Venue accounts", "trading.venueaccount", "storefront"),
+            ("Strategies", "trading.strategyassignment", "route"),
+            ("Books", "risk.accountbook", "menu_book"),
+            ("People", "auth.user", "person"),
+            ("Groups", "auth.group", "group"),
+            ("Designations", "approvals.designation", "badge"),
+            ("Second factors", "approvals.secondfactor", "phonelink_lock"),
+            ("API tokens", "approvals.apitoken", "key"),
+        ),
+    ),
+    (
+        "Evidence",
+        (
+            ("Audit log", "audit.auditevent", "fact_check"),
+            ("Seals", "audit.seal", "approval"),
+            ("Chain head", "audit.audithead", "link"),
+            ("Stop steps", "risk.stopstep", "format_list_numbered"),
+            ("Preflight checks", "golive.preflightcheck", "rule"),
+            ("Canaries", "golive.canary", "air"),
+            ("Stress results", "golive.stressresult", "bolt"),
+            ("Deliveries", "alerts.delivery", "outgoing_mail"),
+        ),
+    ),
+)
+
+
+def list_sections(request: HttpRequest) -> list[dict[str, Any]]:
+    """Unfold's navigation; a model without a page is left out."""
+    overview = {"title": "Overview", "icon": "home", "link": reverse("admin:index")}
+    sections: list[dict[str, Any]] = [{"items": [overview]}]
+    pages = {model._meta.label_lower for model in admin.site._registry}
+    for title, entries in SECTIONS:
+        items = [
+            {"title": label, "icon": icon, "link": reverse(f"admin:{model.replace('.', '_')}_changelist")}
+            for label, model, icon in entries
+            if model in pages
+        ]
+        sections.append({"title": title, "separator": True, "items": items})
+    return sections

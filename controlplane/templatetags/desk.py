@@ -1,0 +1,46 @@
+"""How figures are written on the operator's screens."""
+
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from django import template
+
+from controlplane.dashboard.words import age_text
+from controlplane.wire import money_text
+
+register = template.Library()
+CENT = Decimal("0.01")
+
+
+@register.filter
+def usd(value: Decimal | None) -> str:
+    """1,100.25; a dash where it is not known."""
+    return "not known" if value is None else f"{value.quantize(CENT, ROUND_HALF_EVEN):,f}"
+
+
+@register.filter
+def signed_usd(value: Decimal | None) -> str:
+    return "not known" if value is None else f"{value.quantize(CENT, ROUND_HALF_EVEN):+,f}"
+
+
+@register.filter
+def plain(value: Decimal | None) -> str:
+    """A quantity or price without its trailing zeros."""
+    return "none" if value is None else money_text(value)
+
+
+@register.filter
+def percent(value: Decimal | None) -> str:
+    """0.0123 as +1.23 %."""
+    return "not known" if value is None else f"{value * 100:+.2f} %"
+
+
+@register.filter
+def since(at: datetime | None, now: datetime) -> str:
+    return "" if at is None else age_text(now - at)
+
+
+@register.filter
+def tone(state: str) -> str:
+    """The colour of a state; the state itself is always written beside it."""
+    return {"ACTIVE": "good", "REDUCING": "warn", "HALTED": "bad"}.get(str(state), "warn")
