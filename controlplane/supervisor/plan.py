@@ -125,7 +125,9 @@ def plan_web(plan: Plan) -> Program:
 
 def plan_apps(plan: Plan) -> list[Program]:
     """Worker, beat and guard."""
-    celery = [sys.executable, "-m", "celery", "--app", "controlplane", "--workdir", str(ROOT)]
+    # The supervisor has run the checks already.
+    celery = [sys.executable, "-m", "celery", "--quiet", "--skip-checks"]
+    celery += ["--app", "controlplane", "--workdir", str(ROOT)]
     worker = [*celery, "worker", "--pool", "prefork", "--concurrency", "2", "--prefetch-multiplier", "1"]
     worker += ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
     beat = [*celery, "beat", "--schedule", str(plan.state_dir / "beat-schedule"), "--pidfile="]

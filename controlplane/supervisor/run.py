@@ -149,8 +149,8 @@ class Supervisor:
         write_desk(self.state_dir, plan.description())
         self.fleet.start(*plan_venues(plan), plan_web(plan))
         self.call(plan, "seed_demo", plan.environment())
-        self.wait_for_venues(plan)
         self.fleet.start(*plan_apps(plan))
+        self.wait_for_venues(plan)
         self.wait_until_ready(plan)
         return plan
 
@@ -172,11 +172,10 @@ class Supervisor:
     def prepare_database(self, plan: Plan) -> None:
         """Migrate with the owner's role, then start or resume market time with the application's."""
         alias = "default" if plan.addresses.owner_url is None else "owner"
-        migrating = self.begin(
-            plan, ["migrate", "--database", alias, "--skip-checks"], plan.owner_environment()
-        )
         self.clock.connect(plan.environment())
-        self.finish("migrate", migrating)
+        if self.clock.needs_migration():
+            arguments = ["migrate", "--database", alias, "--skip-checks"]
+            self.finish("migrate", self.begin(plan, arguments, plan.owner_environment()))
         # After the migration, which may be what puts the guards of a table in place.
         self.clock.check_database()
         self.clock.start(self.market, speed=self.options.speed)
