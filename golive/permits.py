@@ -122,4 +122,4 @@ def renew_leases(*, wall_at: datetime) -> int:
                 "vital_count": len(VITAL_DUTIES),
             },
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
