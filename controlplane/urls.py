@@ -7,9 +7,14 @@ from django.views.generic import RedirectView
 from controlplane.api import api
 from controlplane.dashboard.stop import confirm_stop, show_stop
 from controlplane.dashboard.views import show_live
+from controlplane.health import show_liveness, show_readiness
+from controlplane.observability import show_metrics
 from controlplane.problems import not_found
 
 urlpatterns = [
+    path("health/live", show_liveness, name="health_live"),
+    path("health/ready", show_readiness, name="health_ready"),
+    path("metrics", show_metrics, name="metrics"),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/live/", show_live, name="desk_live"),
     path("admin/stop/", admin.site.admin_view(confirm_stop), name="stop"),
