@@ -56,8 +56,9 @@ class Plan:
             "WEB_URL": self.url,
             "SIMULATED_VENUES": ",".join(venues),
         }
-        if not is_set("SECRET_KEY"):
-            settings["SECRET_KEY"] = self.secrets["secret_key"]
+        if "SECRET_KEY_FILE" not in os.environ:
+            # Named even where the caller set it, as other commands run without the caller's environment.
+            settings["SECRET_KEY"] = os.environ.get("SECRET_KEY") or self.secrets["secret_key"]
         return settings | self._venue_keys()
 
     def _venue_keys(self) -> dict[str, str]:
