@@ -1,7 +1,7 @@
 """What a dead worker or a silent venue left is settled here; safe beside living workers.
 
 Called at a worker's start, by the guard every second and by each cycle. With nothing to do it costs
-one statement. A symbol whose lock is held is somebody's work already and is left alone.
+two small statements. A symbol whose lock is held is somebody's work already and is left alone.
 """
 
 import logging
@@ -17,6 +17,7 @@ from trading.core.values import IntentState, OrderState, OrderType
 from trading.dispatch.orders import open_venue
 from trading.dispatch.protecting import restore
 from trading.dispatch.settling import settle
+from trading.reconcile import measure_reconciliation_age
 from trading.venues.gateway import Gateway, VenueError
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def recover_venue_account(*, venue_account: models.VenueAccount, wall_at: dateti
 
     A venue that does not answer leaves things as they are, for the next call.
     """
+    measure_reconciliation_age(account=venue_account.account, wall_at=wall_at)
     worked = 0
     for symbol in _find_work(venue_account, wall_at):
         if symbol == "":
@@ -59,7 +61,11 @@ def recover_venue_account(*, venue_account: models.VenueAccount, wall_at: dateti
 
 
 def _find_work(venue_account: models.VenueAccount, wall_at: datetime) -> list[str]:
-    parameters: dict[str, Any] = {"place": venue_account.pk, "account": venue_account.account_id, "wall_at": wall_at}
+    parameters: dict[str, Any] = {
+        "place": venue_account.pk,
+        "account": venue_account.account_id,
+        "wall_at": wall_at,
+    }
     with connection.cursor() as cursor:
         cursor.execute(FIND_WORK, parameters)
         return sorted(symbol for (symbol,) in cursor.fetchall())

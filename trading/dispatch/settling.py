@@ -96,6 +96,16 @@ def cancel(order: models.Order, gateway: Gateway) -> None:
         settle(order, gateway)
 
 
+def cancel_stray(order: models.Order, report: OrderReport, gateway: Gateway) -> None:
+    """Cancel at the venue an order that is over in our book, and keep its ids so that its fills are ours."""
+    is_same_kind = report.is_conditional == is_conditional(order)
+    column = "venue_order_id" if is_same_kind else "executed_by"
+    models.Order.objects.filter(pk=order.pk).update(
+        version=F("version") + 1, **{column: report.venue_order_id}
+    )
+    gateway.cancel_order(report.symbol, report.client_order_id, report.is_conditional)
+
+
 def read_open_orders(*, venue_account: models.VenueAccount) -> tuple[OrderReport, ...]:
     """Every order resting at the venue, ours or not, regular and conditional; raises VenueError."""
     return open_venue(venue_account).fetch_open_orders()
