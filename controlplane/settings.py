@@ -104,6 +104,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = ["controlplane.formats"]
 
 STATIC_URL = "static/"
 # Served from the packages themselves, so that no collection step can be forgotten.
@@ -162,6 +163,9 @@ UNFOLD = {
     "GLOBAL_CALLBACK": "controlplane.dashboard.global_callback",
     "DASHBOARD_CALLBACK": "controlplane.dashboard.dashboard_callback",
     "SIDEBAR": {"navigation": "controlplane.dashboard.navigation.list_sections"},
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "/static/controlplane/icon.svg"},
+    ],
     "STYLES": ["/static/controlplane/desk.css"],
     "SCRIPTS": ["/static/controlplane/desk.js"],
     "COLORS": {

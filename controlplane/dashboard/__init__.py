@@ -26,5 +26,6 @@ def global_callback(request: HttpRequest) -> dict[str, Any]:
 def dashboard_callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     from controlplane.dashboard.page import gather_page
 
+    context["title"] = "Overview"
     context["page"] = gather_page()
     return context

@@ -54,6 +54,10 @@ class Page:
     equity: dict[str, object]
 
     @property
+    def is_halted(self) -> bool:
+        return self.states[0].state is TradingStateName.HALTED
+
+    @property
     def position_count(self) -> int:
         return sum(len(account.facts.positions) for account in self.accounts)
 

@@ -14,6 +14,7 @@ from controlplane.dashboard.facts import AccountFacts
 from controlplane.dashboard.words import age_text
 from golive.core.values import CheckStatus
 from golive.models import PreflightRun
+from risk.models import StopEvent
 from risk.selectors import ScopeStatus, get_global_risk, list_unfinished_stops
 from trading import models, selectors
 from trading.core.values import Clocks, OrderState, TradingStateName
@@ -72,6 +73,7 @@ def _page(name: str) -> str:
 
 
 def stopped_scopes(seen: Seen) -> Iterable[Trouble]:
+    stops = {event.scope: event.pk for event in StopEvent.objects.filter(ended_at__isnull=True)}
     for row in seen.states:
         if row.state is TradingStateName.ACTIVE:
             continue
@@ -80,7 +82,9 @@ def stopped_scopes(seen: Seen) -> Iterable[Trouble]:
             weight=Weight.CRITICAL if halted else Weight.WARNING,
             text=f"{row.scope} is {row.state}",
             detail=row.reason,
-            link=_page("trading_tradingstate"),
+            link=reverse("stop_event", args=[stops[row.scope]])
+            if row.scope in stops
+            else _page("trading_tradingstate"),
         )
 
 
