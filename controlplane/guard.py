@@ -56,7 +56,10 @@ def watch_processes() -> None:
     wall_at = selectors.get_clocks().wall_at
     beats = selectors.list_heartbeats()
     for name in WATCHED:
-        if name in beats and wall_at - beats[name].beat_at < SILENCE:
+        if name not in beats:
+            # A desk that never had one is starting; what never comes is pre-flight's to find.
+            continue
+        if wall_at - beats[name].beat_at < SILENCE:
             resolve_alert(code="process_silent", scope=name, wall_at=wall_at)
             continue
         with transaction.atomic():

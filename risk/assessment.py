@@ -22,12 +22,14 @@ _ASSESSMENT_LOCK = 7_420_001
 # A longer pause between checks ends a stretch, so that downtime is nobody's OK time.
 STRETCH_GAP = timedelta(seconds=60)
 
-# Peak and latest of equity less the external flows since the start of the day.
+# Peak and latest of equity less the external flows since the first sample of the day: what came in
+# before it (the first deposit, say) is in that sample already.
 DRAWDOWN = """
 WITH flows AS MATERIALIZED (
   SELECT n.amount, n.market_at FROM trading_income n
   WHERE n.venue_account_id = %(venue_account_id)s AND n.kind = ANY (%(flow_kinds)s::text[])
-    AND n.market_at > %(since)s
+    AND n.market_at > (SELECT min(q.market_at) FROM trading_equitysample q
+      WHERE q.venue_account_id = %(venue_account_id)s AND q.market_at >= %(since)s)
 ), curve AS MATERIALIZED (
   SELECT q.id, q.market_at,
     q.equity - coalesce((SELECT sum(f.amount) FROM flows f WHERE f.market_at <= q.market_at), 0) AS value

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.desk import ROOT
-from controlplane.env import is_set
 from controlplane.supervisor.fleet import Program
 from controlplane.supervisor.options import Options, free_port
 
