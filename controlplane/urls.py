@@ -16,6 +16,7 @@ urlpatterns = [
     path("health/ready", show_readiness, name="health_ready"),
     path("metrics", show_metrics, name="metrics"),
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("favicon.ico", RedirectView.as_view(url="/static/controlplane/icon.svg")),
     path("admin/live/", show_live, name="desk_live"),
     path("admin/stop/", admin.site.admin_view(confirm_stop), name="stop"),
     path("admin/stop/<int:event_id>/", admin.site.admin_view(show_stop), name="stop_event"),

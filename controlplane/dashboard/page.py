@@ -118,13 +118,13 @@ def _judge_trading(troubles: Sequence[Trouble]) -> Verdict:
         return Verdict(
             tone="bad",
             headline=f"Trading on {settings.TRADING_ENVIRONMENT}, with problems",
-            text=f"{critical} of them need you now",
+            text="one of them needs you now" if critical == 1 else f"{critical} of them need you now",
         )
     if troubles:
         return Verdict(
             tone="warn",
             headline=f"Trading on {settings.TRADING_ENVIRONMENT}",
-            text=f"{len(troubles)} things to look at when there is time",
+            text="look at what is listed when there is time",
         )
     return Verdict(
         tone="good", headline=f"Trading on {settings.TRADING_ENVIRONMENT}", text="every check is well"
