@@ -22,7 +22,7 @@ from risk.core.values import Limits
 from risk.selectors import get_active_limits
 from trading import market, models, recovery, selectors, services
 from trading.core.sizing import plan_entry
-from trading.core.values import OrderPurpose, OrderType, Side
+from trading.core.values import Bar, OrderPurpose, OrderType, Side
 from trading.reconcile import reconcile_venue_account
 from trading.strategies import Enter, Holding, Leave, View, get_strategy
 
@@ -121,7 +121,7 @@ def _observe(venue_account: models.VenueAccount) -> None:
 
 
 def _collect_wishes(venue_account: models.VenueAccount, bar_at: datetime) -> Iterator[Wish]:
-    bars: dict[tuple[str, str], tuple[object, ...]] = {}
+    bars: dict[tuple[str, str], tuple[Bar, ...]] = {}
     for assignment in selectors.list_assignments(venue_account.account):
         strategy = get_strategy(assignment.strategy)
         for symbol in assignment.symbols:

@@ -43,6 +43,12 @@ def sweep_stops() -> None:
         risk.services.sweep_stop(event_id=event.pk, clocks=selectors.get_clocks())
 
 
+def pick_up_intents() -> None:
+    """Send approved intents that a lost message or a dead worker left waiting, while they are valid."""
+    for intent in selectors.list_waiting_intents():
+        risk.services.execute_intent(intent_id=intent.pk, clocks=selectors.get_clocks())
+
+
 def renew_leases() -> None:
     golive.services.renew_leases(wall_at=selectors.get_clocks().wall_at)
 
@@ -84,6 +90,7 @@ def deliver_alerts() -> None:
 DUTIES = (
     Duty(name="sweep", every=1.0, run=sweep_stops),
     Duty(name="recovery", every=1.0, run=recover_orders),
+    Duty(name="intents", every=1.0, run=pick_up_intents),
     Duty(name="leases", every=5.0, run=renew_leases),
     Duty(name="risk", every=2.0, run=assess_risk),
     Duty(name="processes", every=5.0, run=watch_processes),

@@ -12,7 +12,7 @@ from controlplane.cycle import recover_orders, run_due_cycles
 from trading import selectors, services
 
 
-@shared_task(name="controlplane.run_cycles", ignore_result=True)
+@shared_task(name="controlplane.run_cycles", ignore_result=True)  # type: ignore[untyped-decorator]
 def run_cycles() -> None:
     """Settle what a dead worker left, then trade the bars that are due; sent by beat each second."""
     services.record_heartbeat(name="worker")
@@ -20,7 +20,7 @@ def run_cycles() -> None:
     run_due_cycles()
 
 
-@shared_task(name="controlplane.execute_intent", ignore_result=True)
+@shared_task(name="controlplane.execute_intent", ignore_result=True)  # type: ignore[untyped-decorator]
 def execute_intent(intent_id: str) -> None:
     """Judge where needed and send one registered intent."""
     risk.services.execute_intent(intent_id=uuid.UUID(intent_id), clocks=selectors.get_clocks())

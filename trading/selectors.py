@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from controlplane.errors import NotFound
 from trading import models
@@ -117,6 +118,17 @@ def list_unsettled_orders(
 def list_open_intents(account: models.Account) -> QuerySet[models.OrderIntent]:
     """Intents that may still reach the venue or have not settled there."""
     return models.OrderIntent.objects.filter(account=account, state__in=OPEN_INTENTS).order_by("created_at")
+
+
+def list_waiting_intents() -> QuerySet[models.OrderIntent]:
+    """Approved, wanted and still valid, but not sent for a second: their worker may be gone."""
+    now = Now()
+    return models.OrderIntent.objects.filter(
+        state=IntentState.APPROVED,
+        execute=True,
+        valid_until__gt=now,
+        updated_at__lt=now - timedelta(seconds=1),
+    ).order_by("created_at")
 
 
 def get_instrument_row(venue: str, symbol: str) -> models.Instrument | None:
