@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from controlplane.alerts.services import raise_alert
@@ -31,6 +31,9 @@ def good_desk(desk):
         passed_count=6,
     )
     seal_streams(now=timezone.now())
+    # The sealer's settings last for its transaction, which here is the whole test's.
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL intervalstyle = 'postgres'")
     return desk
 
 
