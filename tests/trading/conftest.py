@@ -61,10 +61,16 @@ class Desk:
         self.venue.faults.clear()
 
     def gap(self, percent: str, symbol: str = SYMBOL) -> None:
-        """Move every price of the symbol, and let the venue notice."""
+        """Move every price of the symbol, and let time pass until its mark has followed."""
+        market = self.venue.engine.state.markets[symbol]
+        before = market.mark
         self.venue.execute("gap", symbol=symbol, ratio=str(Decimal(percent) / 100), seconds=0)
-        self.venue.clock.ahead_ms += 1000  # type: ignore[attr-defined]
-        self.venue.tick()
+        for _ in range(60):
+            self.venue.clock.ahead_ms += 1000  # type: ignore[attr-defined]
+            self.venue.tick()
+            if abs(self.venue.engine.state.markets[symbol].mark / before - 1) > abs(Decimal(percent)) / 125:
+                return
+        raise AssertionError(f"mark of {symbol} did not move by {percent} %")
 
     def refresh_price(self, symbol: str = SYMBOL) -> Decimal:
         """Read the price as the cycle does; returns mark."""
