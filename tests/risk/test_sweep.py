@@ -1,0 +1,233 @@
+"""The sweep against a simulated venue: what it cancels, what it keeps, and when it is finished."""
+
+import uuid
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from controlplane.alerts.models import Alert
+from controlplane.approvals.core import Actor, ActorKind
+from controlplane.audit.models import AuditEvent
+from risk import models, sweep
+from risk.services import trip_emergency_stop
+from risk.sweep import sweep_stop
+from trading import dispatch
+from trading import models as facts
+from trading.core.sizing import round_to_grid
+from trading.core.values import Clocks, OrderRequest, OrderType, Side
+from trading.dispatch.orders import open_venue
+from trading.selectors import get_clocks
+
+GUARD = Actor(name="watch", kind=ActorKind.GUARD)
+D = Decimal
+
+
+@pytest.fixture
+def desk(venue_desk: Any) -> Any:
+    return venue_desk
+
+
+def trip(scope: str = "all") -> models.StopEvent:
+    return trip_emergency_stop(
+        scope=scope,
+        reason="a test of the stop",
+        actor=GUARD,
+        clocks=get_clocks(),
+        call_sweeper=lambda _: None,
+    )
+
+
+def run(event: models.StopEvent) -> models.StopEvent:
+    return sweep_stop(event_id=event.pk, clocks=get_clocks())
+
+
+def rest(desk: Any, symbol: str = "ETHUSDT", share: str = "0.97") -> facts.Order:
+    """A limit entry of ours that rests below the market."""
+    mark = desk.refresh_price(symbol)
+    price = round_to_grid(mark * D(share), D("0.01"), "ROUND_FLOOR")
+    intent = desk.approve(
+        symbol=symbol,
+        order_type="limit",
+        price=price,
+        quantity=D("0.04") if symbol == "ETHUSDT" else D("0.5"),
+        stop_loss=round_to_grid(price * D("0.98"), D("0.01"), "ROUND_FLOOR"),
+    )
+    order = dispatch.send_intent(intent_id=intent.id)
+    assert isinstance(order, facts.Order)
+    assert order.state == "open"
+    return order
+
+
+def foreign(desk: Any, **changes: Any) -> str:
+    """An order at the venue that our book does not know; returns its client id."""
+    mark = desk.refresh_price()
+    body: dict[str, Any] = {
+        "venue": desk.place.venue,
+        "account": desk.place.account.name,
+        "symbol": "ETHUSDT",
+        "client_order_id": f"foreign{uuid.uuid4().hex[:12]}",
+        "side": Side.BUY,
+        "order_type": OrderType.LIMIT,
+        "quantity": D("0.04"),
+        "price": round_to_grid(mark * D("0.96"), D("0.01"), "ROUND_FLOOR"),
+    }
+    request = OrderRequest(**(body | changes))
+    assert open_venue(desk.place).submit_order(request).kind == "accepted"
+    return str(request.client_order_id)
+
+
+def stop_entry(desk: Any) -> str:
+    """A foreign conditional order that would open a position when it triggers."""
+    mark = desk.refresh_price()
+    return foreign(
+        desk,
+        order_type=OrderType.STOP_MARKET,
+        price=None,
+        trigger_price=round_to_grid(mark * D("1.05"), D("0.01"), "ROUND_FLOOR"),
+    )
+
+
+def open_ids(desk: Any) -> set[str]:
+    return {report.client_order_id for report in dispatch.read_open_orders(venue_account=desk.place)}
+
+
+def steps(event: models.StopEvent) -> set[tuple[str, str]]:
+    return set(models.StopStep.objects.filter(event=event).values_list("action", "status"))
+
+
+def test_a_resting_entry_is_cancelled_and_the_stop_confirmed(desk):
+    order = rest(desk)
+    event = run(trip())
+
+    assert event.progress == "STOPPED"
+    assert event.stopped_at is not None
+    order.refresh_from_db()
+    assert order.state == "cancelled"
+    assert open_ids(desk) == set()
+    assert steps(event) == {("cancel", "done"), ("confirm", "done")}
+    assert AuditEvent.objects.get(action="risk.stop_confirm").subject_id == "all"
+
+
+def test_positions_keep_both_protections(desk):
+    intent = desk.approve()
+    dispatch.send_intent(intent_id=intent.id)
+    before = desk.resting()
+
+    event = run(trip("account:" + desk.place.account.name))
+
+    assert event.progress == "STOPPED"
+    assert desk.resting() == before == ["STOP_MARKET", "TAKE_PROFIT_MARKET"]
+    assert desk.held() == intent.quantity
+    assert steps(event) == {("confirm", "done")}
+
+
+def test_foreign_orders_that_can_add_risk_go_and_reducing_ones_stay(desk):
+    dispatch.send_intent(intent_id=desk.approve().id)
+    resting, conditional = foreign(desk), stop_entry(desk)
+    mark = desk.refresh_price()
+    reducing = foreign(
+        desk,
+        side=Side.SELL,
+        price=round_to_grid(mark * D("1.05"), D("0.01"), "ROUND_FLOOR"),
+        reduce_only=True,
+    )
+
+    assert run(trip()).progress == "STOPPED"
+
+    assert {resting, conditional}.isdisjoint(open_ids(desk))
+    assert reducing in open_ids(desk)
+    assert desk.resting() == ["STOP_MARKET", "TAKE_PROFIT_MARKET"]
+
+
+def test_a_stop_of_one_symbol_or_strategy_leaves_the_others(desk):
+    ether, sol, other = rest(desk), rest(desk, "SOLUSDT"), foreign(desk)
+
+    assert run(trip("symbol:SOLUSDT")).progress == "STOPPED"
+    sol.refresh_from_db()
+    ether.refresh_from_db()
+    assert (sol.state, ether.state) == ("cancelled", "open")
+
+    assert run(trip("strategy:trend")).progress == "STOPPED"
+    ether.refresh_from_db()
+    assert ether.state == "cancelled"
+    assert other in open_ids(desk)
+
+
+def test_an_unreachable_venue_stays_stopping_and_is_finished_when_it_is_back(desk):
+    order = rest(desk)
+    event = trip()
+    desk.fault("error_before", times=10_000)
+
+    event = run(event)
+    assert event.progress == "STOPPING"
+    assert ("confirm", "retrying") in steps(event)
+    later = Clocks(wall_at=event.tripped_at + timedelta(seconds=31), market_at=event.market_at)
+    sweep_stop(event_id=event.pk, clocks=later)
+    assert Alert.objects.filter(code="emergency_stop_unconfirmed").count() == 1
+
+    desk.clear_faults()
+    assert run(event).progress == "STOPPED"
+    order.refresh_from_db()
+    assert order.state == "cancelled"
+
+
+def test_an_entry_whose_answer_was_lost_is_looked_up_and_cancelled(desk):
+    mark = desk.refresh_price()
+    desk.fault("lost_answer", method="POST", path="/fapi/v1/order")
+    intent = desk.approve(
+        order_type="limit", price=round_to_grid(mark * D("0.97"), D("0.01"), "ROUND_FLOOR"), stop_loss=None
+    )
+    order = dispatch.send_intent(intent_id=intent.id)
+    assert isinstance(order, facts.Order)
+    facts.Order.objects.filter(pk=order.pk).update(state="unknown")
+
+    event = run(trip())
+
+    order.refresh_from_db()
+    assert (event.progress, order.state) == ("STOPPED", "cancelled")
+    assert ("settle", "done") in steps(event)
+
+
+def test_an_entry_that_may_still_arrive_keeps_the_stop_open(desk):
+    order = rest(desk)
+    open_venue(desk.place).cancel_order(order.symbol, order.client_order_id, False)
+    facts.Order.objects.filter(pk=order.pk).update(
+        state="sending", client_order_id="neverarrived", sent_at=get_clocks().wall_at
+    )
+
+    event = run(trip())
+
+    assert event.progress == "STOPPING"
+    assert ("settle", "retrying") in steps(event)
+
+
+def test_a_sweep_may_be_repeated_and_two_do_not_work_at_once(desk):
+    rest(desk)
+    event = run(trip())
+    before = list(models.StopStep.objects.values("pk", "attempts", "status"))
+
+    assert run(event).progress == "STOPPED"
+    assert list(models.StopStep.objects.values("pk", "attempts", "status")) == before
+    assert AuditEvent.objects.filter(action="risk.stop_confirm").count() == 1
+
+
+def test_nothing_is_confirmed_while_an_order_cannot_be_cancelled(desk):
+    order = rest(desk)
+    desk.fault("error_before", method="DELETE", path="/fapi/v1/order", times=10_000)
+
+    event = run(trip())
+
+    assert event.progress == "STOPPING"
+    order.refresh_from_db()
+    assert order.state == "open"
+    assert find(desk) == {order.client_order_id}
+    desk.clear_faults()
+    assert run(event).progress == "STOPPED"
+    assert models.StopStep.objects.exclude(status="done").count() == 0
+
+
+def find(desk: Any) -> set[str]:
+    scope = sweep.parse_scope("all")
+    return {report.client_order_id for report, _ in sweep.find_resting(scope, desk.place)}
