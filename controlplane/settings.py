@@ -138,6 +138,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     # A publish must never hold up a commit: Redis carries no truth.
     "socket_timeout": 5,
     "socket_connect_timeout": 0.2,
+    "max_retries": 1,
+    "interval_start": 0,
+    "connect_retries_timeout": 0.2,
 }
 CELERY_TASK_PUBLISH_RETRY = False
 # Static, in code: a schedule edited on a page would be a change without an audit event.
