@@ -17,7 +17,7 @@ Build = Callable[[Any], Any]
 
 
 def to_text(value: object) -> str:
-    """JSON, fields in their declared order, keys sorted; decimals as plain texts, times as RFC 3339, enums by value."""
+    """JSON: fields as declared, keys sorted, decimals as plain texts, times by RFC 3339, enums by value."""
     return orjson.dumps(value, default=_as_text, option=orjson.OPT_SORT_KEYS).decode()
 
 

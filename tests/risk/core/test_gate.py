@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.core.gate import decide
+from risk.core.gate import decide, max_entry_quantity
 from risk.core.reasons import ReasonCode
 from risk.core.rules.registry import BOOK_RULES
 from risk.core.values import AnchorName, Decision, Limits, ScopeState, Snapshot
@@ -406,3 +406,8 @@ def test_a_smaller_legal_quantity_than_the_largest_is_allowed_too(known, caps):
     if most > smallest:
         middle = ((most + smallest) / 2 // D("0.01")) * D("0.01")
         assert decide(intent(quantity=middle), known, caps).allowed
+
+
+def test_the_largest_quantity_of_what_is_not_known_is_none():
+    assert max_entry_quantity(build.case(known=snapshot(instrument=None))) == 0
+    assert max_entry_quantity(build.case(known=snapshot(prices=None))) == 0
