@@ -18,6 +18,7 @@ from controlplane.idempotency import answer_once
 from controlplane.intake import request_order
 from controlplane.problems import Problem, map_errors
 from controlplane.wire import Moment, Page, PageQuery, make_page
+from golive.api import router as golive_router
 from risk.api import router as risk_router
 from risk.schemas import OrderIntentIn, OrderIntentOut, order_intent_out
 from trading.api import router as trading_router
@@ -109,5 +110,5 @@ def create_order_intent(request: ActorRequest, body: OrderIntentIn) -> OrderInte
     return order_intent_out(answer.intent, answer.decision, answer.order)
 
 
-for router in (trading_router, risk_router, intake_router, audit_router):
+for router in (trading_router, risk_router, intake_router, golive_router, audit_router):
     api.add_router("", router)

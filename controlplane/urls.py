@@ -5,6 +5,7 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from controlplane.api import api
+from controlplane.dashboard import preflight
 from controlplane.dashboard.stop import confirm_stop, show_stop
 from controlplane.dashboard.views import show_live
 from controlplane.health import show_liveness, show_readiness
@@ -20,6 +21,7 @@ urlpatterns = [
     path("admin/live/", show_live, name="desk_live"),
     path("admin/stop/", admin.site.admin_view(confirm_stop), name="stop"),
     path("admin/stop/<int:event_id>/", admin.site.admin_view(show_stop), name="stop_event"),
+    path("admin/preflight/", admin.site.admin_view(preflight.start), name="preflight_start"),
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),
     re_path(r"^api/", not_found),

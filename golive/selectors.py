@@ -1,5 +1,8 @@
 """Reads of permission."""
 
+from django.db.models import QuerySet
+
+from controlplane.errors import NotFound
 from golive.core.values import CheckName, CheckStatus, Purpose
 from golive.models import PreflightCheck, PreflightRun, StressResult
 from trading.models import Account, Permit
@@ -37,3 +40,15 @@ def get_latest_stress_results(code_version: str) -> dict[str, StressResult]:
     """The newest result of each scenario on this code version."""
     rows = StressResult.objects.filter(code_version=code_version).order_by("scenario", "-finished_at")
     return {row.scenario: row for row in rows.distinct("scenario")}
+
+
+def get_run(run_id: int) -> PreflightRun:
+    """Raises NotFound."""
+    run = PreflightRun.objects.filter(pk=run_id).first()
+    if run is None:
+        raise NotFound(f"pre-flight: no run {run_id}", code="run_not_found")
+    return run
+
+
+def list_checks(run: PreflightRun) -> QuerySet[PreflightCheck]:
+    return PreflightCheck.objects.filter(run=run).order_by("id")

@@ -39,6 +39,8 @@ class TokenScope(StrEnum):
 
 # Any one of these may remove risk; the auditor changes nothing.
 STOPPING_ROLES = frozenset({Role.OPERATOR, Role.APPROVER, Role.ADMIN})
+# Measuring writes evidence, which the auditor reads and does not make.
+MEASURING_ROLES = STOPPING_ROLES | {Role.REQUESTER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

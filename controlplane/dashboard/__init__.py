@@ -14,13 +14,15 @@ def environment_callback(request: HttpRequest) -> tuple[str, str]:
 
 
 def global_callback(request: HttpRequest) -> dict[str, Any]:
-    """What the header needs on every page: whether this person may stop."""
-    from controlplane.approvals.core import STOPPING_ROLES
+    """What every page needs to know of the person: what they may press."""
+    from controlplane.approvals.core import MEASURING_ROLES, STOPPING_ROLES
     from controlplane.approvals.selectors import list_roles
 
-    user = request.user
-    may_stop = user.is_authenticated and not STOPPING_ROLES.isdisjoint(list_roles(user))
-    return {"may_stop": may_stop}
+    roles = list_roles(request.user) if request.user.is_authenticated else frozenset()
+    return {
+        "may_stop": not STOPPING_ROLES.isdisjoint(roles),
+        "may_measure": not MEASURING_ROLES.isdisjoint(roles),
+    }
 
 
 def dashboard_callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
