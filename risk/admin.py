@@ -36,7 +36,7 @@ class DecisionAdmin(ReadOnlyAdmin):
         "what_was_breached",
         "max_quantity",
         "what_was_known",
-        "outcomes",
+        "what_each_rule_said",
         "limit_set_digest",
         "account_version",
         "code_version",
@@ -65,8 +65,16 @@ class DecisionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="inputs")
     def what_was_known(self, row: models.Decision) -> SafeString:
-        text = json.dumps(json.loads(row.inputs or "{}"), indent=2)
-        return format_html('<pre style="white-space:pre-wrap;word-break:break-word">{}</pre>', text)
+        return _show_json(row.inputs)
+
+    @admin.display(description="rules")
+    def what_each_rule_said(self, row: models.Decision) -> SafeString:
+        return _show_json(row.outcomes)
+
+
+def _show_json(text: str) -> SafeString:
+    shown = json.dumps(json.loads(text or "{}"), indent=2)
+    return format_html('<pre style="white-space:pre-wrap;word-break:break-word">{}</pre>', shown)
 
 
 @admin.register(models.LimitSet)

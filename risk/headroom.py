@@ -16,8 +16,10 @@ from trading import models, selectors
 from trading.core.values import Clocks
 
 ZERO = Decimal(0)
-WARN_FROM = 75
-BAD_FROM = 95
+# Losses are warned of early; a size may fill its limit, and mostly does.
+LOSSES = frozenset({"daily_loss", "weekly_loss"})
+WARN_FROM = 50
+BAD_FROM = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +48,13 @@ class HeadroomRow:
 
     @property
     def tone(self) -> str:
+        """The colour of the bar: good, warn or bad."""
         used = self.used_percent
-        return "bad" if used is None or used >= BAD_FROM else "warn" if used >= WARN_FROM else "good"
+        if used is None:
+            return "bad"
+        if self.name not in LOSSES:
+            return "warn" if used >= 100 else "good"
+        return "bad" if used >= BAD_FROM else "warn" if used >= WARN_FROM else "good"
 
     @property
     def shown_measured(self) -> str:

@@ -55,7 +55,11 @@ class Page:
 
     @property
     def is_halted(self) -> bool:
-        return self.states[0].state is TradingStateName.HALTED
+        """Whether the desk or an account is halted, so that starting again takes a re-arm."""
+        return any(
+            row.state is TradingStateName.HALTED and row.scope.partition(":")[0] in {"all", "account"}
+            for row in self.states
+        )
 
     @property
     def position_count(self) -> int:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from controlplane.alerts.selectors import count_undelivered, list_alerts
 from controlplane.audit.selectors import get_chain_status
 from controlplane.dashboard.facts import AccountFacts
-from controlplane.dashboard.words import age_text
+from controlplane.dashboard.words import age_text, count_text
 from golive.core.values import CheckStatus
 from golive.models import PreflightRun
 from risk.models import StopEvent
@@ -164,9 +164,10 @@ def books_not_compared(seen: Seen) -> Iterable[Trouble]:
                 link=_page("trading_reconciliationrun"),
             )
         if not run.is_clean:
+            found = count_text(len(run.differences), "difference")
             yield Trouble(
                 weight=Weight.CRITICAL,
-                text=f"{place}: {len(run.differences)} differences between our book and the venue's",
+                text=f"{place}: {found} between our book and the venue's",
                 link=reverse("admin:trading_reconciliationrun_change", args=[run.pk]),
             )
 
@@ -221,7 +222,7 @@ def unknown_orders(seen: Seen) -> Iterable[Trouble]:
     if count := rows.count():
         yield Trouble(
             weight=Weight.WARNING,
-            text=f"{count} orders of unknown outcome",
+            text=f"{count_text(count, 'order')} of unknown outcome",
             detail="each is looked up at the venue until it is settled, and counts as filled until then",
             link=_page("trading_order") + "?state__exact=unknown",
         )
@@ -246,7 +247,7 @@ def alerts(seen: Seen) -> Iterable[Trouble]:
     if count := count_undelivered():
         yield Trouble(
             weight=Weight.WARNING,
-            text=f"{count} open alerts reached nobody",
+            text=f"{count_text(count, 'open alert')} reached nobody",
             detail="no channel has accepted them" if settings.ALERT_URLS else "ALERT_URLS names no channel",
             link=_page("alerts_alert"),
         )
@@ -254,7 +255,7 @@ def alerts(seen: Seen) -> Iterable[Trouble]:
     if waiting:
         yield Trouble(
             weight=Weight.WARNING,
-            text=f"{len(waiting)} critical alerts wait for somebody",
+            text=f"Not acknowledged: {count_text(len(waiting), 'critical alert')}",
             detail=waiting[0].text,
             link=_page("alerts_alert"),
         )
@@ -267,7 +268,7 @@ def unsealed_records(seen: Seen) -> Iterable[Trouble]:
         since = "never" if status.last_seal_age is None else f"{age_text(status.last_seal_age)} ago"
         yield Trouble(
             weight=Weight.WARNING,
-            text=f"{waiting} records are not sealed into the audit log",
+            text=f"{count_text(waiting, 'record')} not sealed into the audit log",
             detail=f"last sealed {since}",
             link=_page("audit_seal"),
         )

@@ -14,3 +14,8 @@ def age_text(span: timedelta) -> str:
     if hours:
         return f"{hours} h {minutes:02d} m"
     return f"{minutes} m {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+def count_text(number: int, noun: str) -> str:
+    """1 order, 2 orders."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -30,6 +30,12 @@ def plain(value: Decimal | None) -> str:
 
 
 @register.filter
+def short(value: Decimal | None) -> str:
+    """A price to seven digits: what changes faster than an eye can read is left out."""
+    return "none" if value is None else money_text(Decimal(f"{value:.7g}"))
+
+
+@register.filter
 def percent(value: Decimal | None) -> str:
     """0.0123 as +1.23 %."""
     return "not known" if value is None else f"{value * 100:+.2f} %"

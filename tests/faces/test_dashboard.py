@@ -183,7 +183,7 @@ def unfinished_stop(desk):
         (no_book, "paper-main@binanceusdm was never compared with the venue", "bad"),
         (
             different_book,
-            "paper-main@binanceusdm: 1 differences between our book and the venue's",
+            "paper-main@binanceusdm: 1 difference between our book and the venue's",
             "bad",
         ),
         (old_price, "No fresh price of BTCUSDT at binanceusdm", "bad"),
@@ -193,10 +193,10 @@ def unfinished_stop(desk):
         (warned_risk, "Global risk is WARNING", "warn"),
         (old_risk, "Global risk was last assessed 5 m 00 s ago", "bad"),
         (no_risk, "Global risk was never assessed", "bad"),
-        (unknown_order, "1 orders of unknown outcome", "warn"),
+        (unknown_order, "1 order of unknown outcome", "warn"),
         (failed_cycle, "The last cycle of paper-main failed", "warn"),
         (failed_preflight, "Preflight fails", "warn"),
-        (unheard_alert, "1 open alerts reached nobody", "warn"),
+        (unheard_alert, "1 open alert reached nobody", "warn"),
         (unfinished_stop, "The stop of venue:binanceusdm is not finished", "bad"),
     ],
 )
