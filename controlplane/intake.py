@@ -43,8 +43,10 @@ def request_order(*, wish: OrderIntentIn, actor: Actor, clocks: Clocks) -> Answe
     require_any_role(actor, ASKING_ROLES)
     intent = _register(wish, clocks)
     decision = risk.services.judge_intent(intent_id=intent.pk, clocks=clocks)
+    if not (decision.allowed and intent.execute):
+        return Answer(intent=intent, decision=decision, order=None)
     intent.refresh_from_db()
-    if intent.execute and intent.state == IntentState.APPROVED:
+    if intent.state == IntentState.APPROVED:
         transaction.on_commit(lambda: _hand_over(intent))
     order = models.Order.objects.filter(intent=intent, purpose=intent.purpose).order_by("id").first()
     return Answer(intent=intent, decision=decision, order=order)
@@ -55,10 +57,10 @@ def _register(wish: OrderIntentIn, clocks: Clocks) -> models.OrderIntent:
         raise InvalidInput(
             "price: a limit order needs one" if wish.price is None else "price: a market order has none"
         )
-    account = selectors.get_account(wish.account)
+    primary = selectors.get_primary_of(wish.account)
     return services.register_intent(
-        account=account,
-        venue_account=selectors.get_primary(account),
+        account=primary.account,
+        venue_account=primary,
         client_ref=wish.client_ref,
         signal_at=wish.signal_at or clocks.market_at,
         market_at=clocks.market_at,

@@ -82,6 +82,13 @@ def get_primary(account: models.Account) -> models.VenueAccount:
     return row
 
 
+def get_primary_of(name: str) -> models.VenueAccount:
+    """The venue account of priority 0 of the account of that name, in one read; raises NotFound."""
+    rows = models.VenueAccount.objects.select_related("account").filter(account__name=name, priority=0)
+    found = list(rows.order_by()[:1])
+    return found[0] if found else get_primary(get_account(name))
+
+
 def list_assignments(account: models.Account) -> QuerySet[models.StrategyAssignment]:
     return models.StrategyAssignment.objects.filter(account=account, enabled=True).order_by("strategy")
 

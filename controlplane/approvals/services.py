@@ -8,7 +8,6 @@ from datetime import timedelta
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission, User
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from controlplane.approvals import core, selectors
@@ -73,25 +72,14 @@ def require_scope(actor: Actor, scope: TokenScope) -> None:
 
 def check_token(raw: str, scope: TokenScope | None = None) -> Actor:
     """The token's actor, with the designations of its user; raises TokenInvalid or ScopeMissing."""
-    token = (
-        ApiToken.objects.select_related("user")
-        .filter(token_sha256=core.hash_token(raw), revoked_at__isnull=True, user__is_active=True)
-        .first()
-    )
-    if token is None:
+    found = selectors.find_token(core.hash_token(raw), use_is_old_after=LAST_USE_RESOLUTION)
+    if found is None:
         raise TokenInvalid("the token is unknown or revoked")
-    _note_use(token)
-    actor = selectors.actor_of_token(token)
+    if found.is_use_old:
+        ApiToken.objects.filter(pk=found.id).update(last_used_at=Now())
     if scope is not None:
-        require_scope(actor, scope)
-    return actor
-
-
-def _note_use(token: ApiToken) -> None:
-    """Stamp the use, at most once a minute, so that reading stays cheap."""
-    ApiToken.objects.filter(
-        Q(last_used_at__isnull=True) | Q(last_used_at__lt=Now() - LAST_USE_RESOLUTION), pk=token.pk
-    ).update(last_used_at=Now())
+        require_scope(found.actor, scope)
+    return found.actor
 
 
 @transaction.atomic
@@ -221,9 +209,7 @@ def ensure_viewers(hidden: Collection[str] = ("session", "idempotentanswer", "lo
 
 def is_living_token(raw: str) -> bool:
     """Whether a token of this value may be used, without noting a use."""
-    return ApiToken.objects.filter(
-        token_sha256=core.hash_token(raw), revoked_at__isnull=True, user__is_active=True
-    ).exists()
+    return selectors.find_token(core.hash_token(raw), use_is_old_after=LAST_USE_RESOLUTION) is not None
 
 
 def claim_answer(*, owner: str, key: str, request_digest: str) -> IdempotentAnswer:

@@ -3,7 +3,7 @@
 import pytest
 
 from controlplane import intake
-from controlplane.approvals.selectors import actor_of_token
+from controlplane.approvals.services import check_token
 from controlplane.celery import app
 from controlplane.tasks import execute_intent
 from risk.schemas import OrderIntentIn
@@ -14,9 +14,9 @@ from trading.selectors import get_clocks
 
 
 def ask(**changes) -> intake.Answer:
-    token = factories.ApiTokenFactory()
+    factories.ApiTokenFactory(raw="raw")
     return intake.request_order(
-        wish=OrderIntentIn(**body(**changes)), actor=actor_of_token(token), clocks=get_clocks()
+        wish=OrderIntentIn(**body(**changes)), actor=check_token("raw"), clocks=get_clocks()
     )
 
 
