@@ -24,7 +24,6 @@ from trading.core.reconciliation import (
 )
 from trading.core.values import (
     BalanceReport,
-    FillReport,
     OrderPurpose,
     OrderReport,
     OrderState,
@@ -42,6 +41,8 @@ PATIENCE = timedelta(seconds=10)
 # How far back fills and income are read again: what comes late is still found.
 OVERLAP = timedelta(minutes=10)
 FIRST_LOOK_BACK = timedelta(days=1)
+# The venue tells fills of the last seven days; what is older stays a mismatch.
+MAX_LOOK_BACK = timedelta(days=6)
 TRADING_INCOME = ("REALIZED_PNL", "COMMISSION")
 
 MEASURE_AGE = """
@@ -171,7 +172,7 @@ def _repair(
                 settle(order, gateway)
         _cancel_strays(venue_account, gateway, reading, symbol)
         if symbol in untold:
-            adopted += _adopt(venue_account, gateway, symbol)
+            adopted += _adopt(venue_account, gateway, symbol, market_at - MAX_LOOK_BACK)
         _check_stop(venue_account, symbol)
         try:
             restore(venue_account, symbol, gateway)
@@ -202,7 +203,9 @@ def _get_quantities(venue_account: models.VenueAccount) -> dict[str, Decimal]:
     return dict(selectors.list_open_positions(venue_account).values_list("symbol", "quantity"))
 
 
-def _adopt(venue_account: models.VenueAccount, gateway: Gateway, symbol: str) -> list[models.Fill]:
+def _adopt(
+    venue_account: models.VenueAccount, gateway: Gateway, symbol: str, earliest_at: datetime
+) -> list[models.Fill]:
     """Book every fill of the symbol that we do not know; returns those of no order of ours.
 
     While an order of ours is unknown nothing is adopted: the fill may be its. Before the first equity
@@ -214,7 +217,8 @@ def _adopt(venue_account: models.VenueAccount, gateway: Gateway, symbol: str) ->
     first = _get_first_sample(venue_account)
     if first is None or unknown.exists():
         return []
-    fills = _fetch_fills(venue_account, gateway, symbol, first)
+    since = max(earliest_at, _choose_start(venue_account, first))
+    fills = gateway.fetch_fills(symbol, since=since)
     booked = ledger.apply_fills(venue_account=venue_account, fills=fills, adopt=True)
     return [fill for fill in booked if fill.order_id is None]
 
@@ -223,14 +227,11 @@ def _get_first_sample(venue_account: models.VenueAccount) -> models.EquitySample
     return models.EquitySample.objects.filter(venue_account=venue_account).order_by("id").first()
 
 
-def _fetch_fills(
-    venue_account: models.VenueAccount, gateway: Gateway, symbol: str, first: models.EquitySample
-) -> tuple[FillReport, ...]:
-    """Fills since the last clean comparison, with an overlap, but none from before the first sample."""
+def _choose_start(venue_account: models.VenueAccount, first: models.EquitySample) -> datetime:
+    """The last clean comparison, with an overlap, but not before the first sample (market time)."""
     clean = models.ReconciliationRun.objects.filter(venue_account=venue_account, is_clean=True)
     last = clean.order_by("-finished_at").first()
-    since = first.market_at if last is None else max(first.market_at, last.market_at - OVERLAP)
-    return gateway.fetch_fills(symbol, since=since)
+    return first.market_at if last is None else max(first.market_at, last.market_at - OVERLAP)
 
 
 def _check_stop(venue_account: models.VenueAccount, symbol: str) -> None:

@@ -413,3 +413,42 @@ def test_the_database_refuses_an_order_that_adds_risk_without_being_an_entry(des
     order = send(desk.approve())
     with pytest.raises(IntegrityError):
         models.Order.objects.filter(pk=order.pk).update(purpose="exit", reduce_only=False)
+
+
+def test_an_exit_that_the_stop_has_forestalled_books_the_stop(desk: Any) -> None:
+    send(desk.approve())
+    desk.gap("-3")
+    order = send(desk.approve_exit())
+    assert (order.state, order.venue_code) == ("rejected", "-2022")
+    assert (desk.position().quantity, desk.resting()) == (0, [])
+    assert models.Trade.objects.get().closed_by == "stop_loss"
+
+
+def enter_in_part(desk: Any) -> models.Order:
+    """A limit order at the best ask that takes what stands there and rests with the remainder."""
+    desk.venue.execute("deposit", amount="10000000")
+    desk.refresh_price()
+    ask = models.MarketPrice.objects.get(symbol=SYMBOL).ask
+    return send(
+        desk.approve(
+            order_type="limit", price=ask, quantity=Decimal(1000), stop_loss=round(ask * Decimal("0.97"), 2)
+        )
+    )
+
+
+def test_the_first_partial_fill_is_protected(desk: Any) -> None:
+    order = enter_in_part(desk)
+    assert order.state == "open"
+    assert 0 < order.filled_quantity < 1000
+    assert desk.held() == desk.position().quantity == order.filled_quantity
+    assert desk.resting() == ["STOP_MARKET", "TAKE_PROFIT_MARKET"]
+    assert desk.position().unprotected_since is None
+
+
+def test_when_the_stop_is_refused_the_rest_of_the_entry_is_cancelled_and_the_part_closed(desk: Any) -> None:
+    desk.fault("error_before", method="POST", path=ALGO, status=400, code=-2021)
+    order = enter_in_part(desk)
+    assert order.state == "cancelled"
+    assert (desk.held(), desk.position().quantity) == (0, 0)
+    assert not desk.venue.engine.state.orders
+    assert models.Trade.objects.get().closed_by == "safety_close"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from types import MappingProxyType
 
 from trading.core.values import OrderReport, OrderState, Outcome, OutcomeKind
 
@@ -13,13 +12,11 @@ SETTLE_AFTER = RECEIVE_WINDOW + timedelta(seconds=10)
 LOOKUPS_NEEDED = 3
 
 _FINAL = frozenset(state for state in OrderState if state.is_final)
-_MOVES: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
-    {
-        OrderState.SENDING: frozenset({OrderState.UNKNOWN, OrderState.OPEN}) | _FINAL,
-        OrderState.UNKNOWN: frozenset({OrderState.OPEN}) | _FINAL,
-        OrderState.OPEN: _FINAL - {OrderState.NEVER_PLACED, OrderState.REJECTED},
-    }
-)
+_MOVES: Mapping[OrderState, frozenset[OrderState]] = {
+    OrderState.SENDING: frozenset({OrderState.UNKNOWN, OrderState.OPEN}) | _FINAL,
+    OrderState.UNKNOWN: frozenset({OrderState.OPEN}) | _FINAL,
+    OrderState.OPEN: _FINAL - {OrderState.NEVER_PLACED, OrderState.REJECTED},
+}
 
 
 def can_move(current: OrderState, wanted: OrderState) -> bool:

@@ -15,7 +15,7 @@ from trading import locks, models
 from trading.core.values import IntentState, OrderPurpose
 from trading.dispatch.claim import CLAIMED, claim_intent, may_still_leave
 from trading.dispatch.orders import open_venue
-from trading.dispatch.protecting import restore
+from trading.dispatch.protecting import look_again, restore
 from trading.dispatch.sending import send
 from trading.locks import LockBusy, symbol_key
 from trading.venues.gateway import VenueError
@@ -69,6 +69,7 @@ def _send_locked(intent: models.OrderIntent, reference_price: Decimal | None) ->
     is_always_free = OrderPurpose(order.purpose) in {OrderPurpose.SAFETY_CLOSE, OrderPurpose.FLATTEN}
     send(order, gateway, may_leave=None if is_always_free else partial(may_still_leave, intent))
     try:
+        look_again(order, gateway)
         restore(order.venue_account, order.symbol, gateway)
     except VenueError as error:
         # The order is recorded; what is missing at the venue is recovery's to bring, from now on.

@@ -103,6 +103,13 @@ def close_position(*, position_id: int, purpose: OrderPurpose = OrderPurpose.SAF
     return position
 
 
+def look_again(order: models.Order, gateway: Gateway) -> None:
+    """Where the venue refused to reduce, a stop or target may have done it already: look them up."""
+    if order.state == OrderState.REJECTED and order.purpose != OrderPurpose.ENTRY:
+        for sibling in list_unsettled(order.venue_account, order.symbol, *PROTECTIONS):
+            settle(sibling, gateway)
+
+
 def restore(venue_account: models.VenueAccount, symbol: str, gateway: Gateway) -> None:
     """As restore_symbol, for whoever holds the symbol's lock; raises VenueError."""
     position = _get_held(venue_account, symbol)
@@ -290,7 +297,9 @@ def _close(position: models.Position, gateway: Gateway, purpose: OrderPurpose) -
         if not _is_backing_off(position, purpose):
             for quantity in _slice(position):
                 columns = {"order_type": OrderType.MARKET, "quantity": quantity, "reduce_only": True}
-                send(_add(position, purpose, columns), gateway)
+                order = _add(position, purpose, columns)
+                send(order, gateway)
+                look_again(order, gateway)
         position.refresh_from_db()
     if position.quantity != 0:
         trips.mark_unprotected(position)
