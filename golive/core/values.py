@@ -49,13 +49,13 @@ class Finding:
     """One trouble a check has found.
 
     `reason` is a stable code, `text` the same for people, `next` the exact command that comes next.
-    `depends_on` names the check whose own failure would explain this one.
+    `depends_on` names the checks of which any one's own failure would explain this one.
     """
 
     reason: str
     text: str
     next: str
-    depends_on: CheckName | None = None
+    depends_on: tuple[CheckName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ def list_failed(measured: Mapping[CheckName, Measured]) -> frozenset[CheckName]:
     Only these explain another check's findings, so two checks can never excuse each other.
     """
     return frozenset(
-        name for name, item in measured.items() if any(f.depends_on is None for f in item.findings)
+        name for name, item in measured.items() if any(not finding.depends_on for finding in item.findings)
     )
 
 
@@ -39,17 +39,21 @@ def judge(
 def _judge_one(
     name: CheckName, item: Measured, failed: frozenset[CheckName], seconds: float, is_counted: bool
 ) -> CheckResult:
-    own = [finding for finding in item.findings if finding.depends_on not in failed]
+    own = [finding for finding in item.findings if failed.isdisjoint(finding.depends_on)]
     status, reason = CheckStatus.PASS, item.reason
     chosen = Finding(reason=reason, text="", next="")
     if item.findings:
         chosen = (own or list(item.findings))[0]
         status = CheckStatus.FAIL if own else CheckStatus.INCONCLUSIVE
-        reason = chosen.reason if own else f"{DEPENDS_ON}{chosen.depends_on}"
+        reason = chosen.reason if own else f"{DEPENDS_ON}{_cause(chosen, failed)}"
     return CheckResult(
         name=name, status=status, reason=reason, text=chosen.text, details=item.details,
         seconds=seconds, next=chosen.next, is_counted=is_counted,
     )  # fmt: skip
+
+
+def _cause(finding: Finding, failed: frozenset[CheckName]) -> CheckName:
+    return next(name for name in finding.depends_on if name in failed)
 
 
 def is_passed(results: Iterable[CheckResult]) -> bool:

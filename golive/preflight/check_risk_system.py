@@ -1,0 +1,166 @@
+"""Is the desk fit to take risk, and does the gate really deny?"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+
+import risk.selectors
+from golive.core.values import CheckName, Finding, Measured, Purpose
+from golive.preflight.context import Context, Details, list_subjects, missing_account, restart
+from risk.canary import GateProof, NothingAssigned, prove_gate_denies
+from risk.core import global_risk
+from risk.core.global_risk import AccountFacts
+from risk.core.values import RiskLevel
+from risk.registration import list_account_scopes
+from trading import models
+from trading.core.values import Clocks, TradingStateName
+from trading.selectors import get_clocks
+
+# Facts get old when the venue, the broker or the workers are silent; those have checks of their own.
+FEEDS = (CheckName.EXCHANGE, CheckName.DATABASE)
+MAX_AGE_SECONDS = 30.0
+STATUS = "python3 manage.py emergency_stop status"
+
+
+def measure(context: Context) -> Measured:
+    accounts = list_subjects(context)
+    if not accounts:
+        return Measured(reason="", findings=(missing_account(context),))
+    clocks = get_clocks()
+    level, level_findings = _measure_level(clocks)
+    states, state_findings = _measure_states(context, accounts)
+    gate, gate_findings = _measure_gate(accounts, clocks)
+    return Measured(
+        reason="risk_system_ok",
+        details={"global_risk": level, "ess": states, "gate": gate},
+        findings=(*level_findings, *state_findings, *gate_findings),
+    )
+
+
+def _measure_level(clocks: Clocks) -> tuple[Details, list[Finding]]:
+    row = risk.selectors.get_global_risk()
+    if row is None:
+        text = "global risk was never assessed"
+        unknown = Finding(
+            reason="global_risk_unknown", text=text, next=restart("guard"), depends_on=(CheckName.DATABASE,)
+        )
+        return {"level": None}, [unknown]
+    age = max(0.0, (clocks.wall_at - row.checked_at).total_seconds())
+    details: Details = {"level": row.level, "age_seconds": round(age, 1), "reasons": row.reasons}
+    if age > MAX_AGE_SECONDS:
+        text = f"global risk was last assessed {age:.0f} s ago"
+        stale = Finding(
+            reason="global_risk_stale", text=text, next=restart("guard"), depends_on=(CheckName.DATABASE,)
+        )
+        return details, [stale]
+    if row.level != RiskLevel.CRITICAL:
+        return details, []
+    critical = Finding(
+        reason="global_risk_critical",
+        text="; ".join(map(str, row.reasons)),
+        next=f"curl -sS {settings.WEB_URL}/metrics | grep -E '^(global_risk|exchange_|reconciliation_)'",
+        depends_on=FEEDS if is_only_stale(row.inputs) else (),
+    )
+    return details, [critical]
+
+
+def is_only_stale(inputs: Mapping[str, Any]) -> bool:
+    """Whether the level would not be CRITICAL if prices, balances and comparisons were fresh."""
+    fresh = tuple(_with_fresh_facts(facts) for facts in inputs.values())
+    return bool(fresh) and global_risk.assess(fresh).level != RiskLevel.CRITICAL
+
+
+def _with_fresh_facts(facts: Mapping[str, Any]) -> AccountFacts:
+    def ratio(name: str) -> Decimal | None:
+        return None if facts.get(name) is None else Decimal(str(facts[name]))
+
+    # A drawdown is unknown where no balance of the day was read: stale facts again.
+    is_known = ratio("drawdown_limit_ratio") is not None and ratio("drawdown_ratio") is None
+    return AccountFacts(
+        account=str(facts.get("account")),
+        venue=str(facts.get("venue")),
+        price_age=timedelta(0),
+        balance_age=timedelta(0),
+        reconciliation_age=timedelta(0),
+        is_reconciled=bool(facts.get("is_reconciled")),
+        drawdown_ratio=Decimal(0) if is_known else ratio("drawdown_ratio"),
+        drawdown_limit_ratio=ratio("drawdown_limit_ratio"),
+    )
+
+
+def _measure_states(context: Context, accounts: list[models.Account]) -> tuple[Details, list[Finding]]:
+    known = {status.scope: status for status in risk.selectors.list_trading_states()}
+    scopes = dict.fromkeys(scope for account in accounts for scope in list_account_scopes(account))
+    halted = TradingStateName.HALTED
+    states = {scope: known[scope].state if scope in known else halted for scope in scopes}
+    details: Details = {scope: state.value for scope, state in states.items() if state != "ACTIVE"}
+    details |= {"active": sum(state == TradingStateName.ACTIVE for state in states.values())}
+    unregistered = [scope for scope in scopes if scope not in known]
+    if unregistered:
+        details["without_state"] = unregistered
+    stopped = [scope for scope, state in states.items() if state == halted]
+    limited = [scope for scope, state in states.items() if state == TradingStateName.REDUCING]
+    return details, _judge_states(context, stopped, limited, unregistered)
+
+
+def _judge_states(
+    context: Context, stopped: list[str], limited: list[str], unregistered: list[str]
+) -> list[Finding]:
+    if unregistered:
+        text = f"no trading state, which means HALTED: {', '.join(unregistered)}"
+        return [Finding(reason="trading_state_missing", text=text, next=STATUS)]
+    if context.purpose is Purpose.REARM:
+        return [] if stopped else [_nothing_halted()]
+    if stopped:
+        return [Finding(reason="ess_active", text=f"HALTED: {', '.join(stopped)}", next=STATUS)]
+    if limited:
+        return [Finding(reason="trading_reducing", text=f"REDUCING: {', '.join(limited)}", next=STATUS)]
+    return []
+
+
+def _nothing_halted() -> Finding:
+    return Finding(
+        reason="nothing_halted", text="no scope is HALTED, so there is none to re-arm", next=STATUS
+    )
+
+
+def _measure_gate(accounts: list[models.Account], clocks: Clocks) -> tuple[Details, list[Finding]]:
+    details: Details = {}
+    findings: list[Finding] = []
+    for account in accounts:
+        try:
+            proof = prove_gate_denies(account=account, clocks=clocks)
+        except NothingAssigned as error:
+            seed = Finding(reason=error.code, text=error.message, next="python3 manage.py seed_demo")
+            findings.append(seed)
+            continue
+        details[account.name] = {
+            "canary": "ALLOWED" if proof.allowed else "denied",
+            "symbol": proof.symbol,
+            "profile": proof.profile,
+            "codes": list(proof.codes),
+            "absences_denied": not proof.unnoticed,
+        }
+        findings += judge_proof(account.name, proof)
+    return details, findings
+
+
+def judge_proof(account: str, proof: GateProof) -> list[Finding]:
+    """A gate that allows the canary, or overlooks an absence, must be stopped at once."""
+    if proof.allowed or proof.unnoticed:
+        what = "the canary was allowed" if proof.allowed else f"unnoticed: {', '.join(proof.unnoticed)}"
+        trip = "python3 manage.py emergency_stop trip --scope all"
+        return [Finding(reason="gate_allows", text=f"account {account}: {what}", next=trip)]
+    if proof.is_limit_named:
+        return []
+    return [
+        Finding(
+            reason="gate_proof_incomplete",
+            text=f"account {account}: denied, but not for its size: {', '.join(proof.codes)}",
+            next="python3 manage.py preflight --check check_exchange_connectivity",
+            depends_on=() if proof.has_price else FEEDS,
+        )
+    ]
