@@ -115,6 +115,7 @@ def make_plan(tmp_path: Path, **changes: object) -> Plan:
         ),
         secrets={"secret_key": "s", "venue_api_key": "k", "venue_api_secret": "q", "venue_passphrase": "p"},
         venue_ports={"binanceusdm": 8101},
+        alert_port=8102,
     )
     return replace(plan, **changes)
 

@@ -34,6 +34,9 @@ class Plan:
     addresses: Addresses
     secrets: Mapping[str, str]
     venue_ports: Mapping[str, int]
+    alert_port: int
+    # The caller's channels; "" lets the desk's own receiver have the alerts.
+    alert_urls: str = ""
 
     @property
     def url(self) -> str:
@@ -58,6 +61,7 @@ class Plan:
         if "SECRET_KEY_FILE" not in os.environ:
             # Named even where the caller set it, as other commands run without the caller's environment.
             settings["SECRET_KEY"] = os.environ.get("SECRET_KEY") or self.secrets["secret_key"]
+        settings["ALERT_URLS"] = self.alert_urls or f"json://127.0.0.1:{self.alert_port}"
         return settings | self._venue_keys()
 
     def _venue_keys(self) -> dict[str, str]:
@@ -105,6 +109,12 @@ def choose_venue_ports(venues: Sequence[str]) -> dict[str, int]:
 
 def plan_venues(plan: Plan) -> list[Program]:
     return [_plan_venue(plan, venue, port) for venue, port in plan.venue_ports.items()]
+
+
+def plan_alert_receiver(plan: Plan) -> Program:
+    """Where alerts go while ALERT_URLS names no channel: a file of the desk."""
+    command = manage("alert_receiver", "--port", str(plan.alert_port))
+    return _program(plan, "alerts", VENUES, [*command, "--file", str(plan.state_dir / "alerts.jsonl")])
 
 
 def _plan_venue(plan: Plan, venue: str, port: int) -> Program:

@@ -30,12 +30,13 @@ from controlplane.process import start_child, stop_child, tie_to_this_process
 from controlplane.supervisor.console import Console, describe_demo, describe_summary
 from controlplane.supervisor.fleet import Fleet, forget_dead_gauges
 from controlplane.supervisor.market import MarketClockKeeper
-from controlplane.supervisor.options import Market, Options, check_port, load_market
+from controlplane.supervisor.options import Market, Options, check_port, free_port, load_market
 from controlplane.supervisor.plan import (
     Addresses,
     Plan,
     choose_venue_ports,
     manage,
+    plan_alert_receiver,
     plan_apps,
     plan_venues,
     plan_web,
@@ -44,7 +45,7 @@ from controlplane.supervisor.plan import (
 # What `--fresh` removes: names of ours only, whatever folder CONTROLPLANE_HOME names.
 STATE = (
     "pg", "pg.new", "valkey", "venues", "metrics", "log", "hold", "secrets.json", "demo.json", "desk.json",
-    "processes.json", "beat-schedule",
+    "processes.json", "beat-schedule", "alerts.jsonl",
 )  # fmt: skip
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK_SECONDS = 0.2
@@ -144,10 +145,12 @@ class Supervisor:
             addresses=self.start_servers(secrets),
             secrets=secrets,
             venue_ports=choose_venue_ports(self.market.venues),
+            alert_port=free_port(),
+            alert_urls=env_str("ALERT_URLS", ""),
         )
         self.prepare_database(plan)
         write_desk(self.state_dir, plan.description())
-        self.fleet.start(*plan_venues(plan), plan_web(plan))
+        self.fleet.start(*plan_venues(plan), plan_alert_receiver(plan), plan_web(plan))
         self.call(plan, "seed_demo", plan.environment())
         self.fleet.start(*plan_apps(plan))
         self.wait_for_venues(plan)
