@@ -15,8 +15,8 @@ from risk.limits import get_limits
 from risk.native import run_native
 from risk.snapshot import FLOW_KINDS, anchor_times
 from trading import selectors
-from trading.core.values import Clocks
-from trading.models import MarketPrice, Permit, VenueAccount
+from trading.core.values import Clocks, TradingStateName
+from trading.models import MarketPrice, Permit, TradingState, VenueAccount
 
 _ASSESSMENT_LOCK = 7_420_001
 # A longer pause between checks ends a stretch, so that downtime is nobody's OK time.
@@ -48,8 +48,16 @@ def assess_global_risk(*, clocks: Clocks) -> models.GlobalRisk:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ASSESSMENT_LOCK])
     row = _extend_or_begin(found, _as_inputs(facts), clocks)
-    transaction.on_commit(lambda: metrics.GLOBAL_RISK.set(found.level.severity))
+    states = dict(TradingState.objects.values_list("scope", "state"))
+    transaction.on_commit(lambda: _publish(found, states))
     return row
+
+
+def _publish(found: global_risk.Assessment, states: dict[str, str]) -> None:
+    """Show the level, and the state of every scope as the database has it now."""
+    metrics.GLOBAL_RISK.set(found.level.severity)
+    for scope, state in states.items():
+        metrics.STOP_STATE.labels(scope=scope).set(TradingStateName(state).strictness)
 
 
 def _list_permits() -> list[Permit]:

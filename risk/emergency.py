@@ -1,5 +1,6 @@
 """The emergency stop: one statement halts, everything else follows from the committed state."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from risk.core.emergency_stop import StopProgress, StopSource, parse_scope
 from risk.registration import list_account_scopes
 from trading.core.values import Clocks, IntentState, OrderPurpose, Scope, TradingStateName
 from trading.models import Account, Heartbeat, OrderIntent, Position, TradingState
+
+logger = logging.getLogger(__name__)
 
 STOP_CHANNEL = "emergency_stop"
 DEFAULT_REASON = "stopped by hand"
@@ -177,11 +180,15 @@ def start_sweeper_if_unguarded(event_id: int) -> None:
     if lively.exists():
         return
     command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "emergency_stop", "sweep"]
-    subprocess.Popen(
-        [*command, str(event_id)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=os.environ | {"CONTROLPLANE_NO_BOOTSTRAP": "1"},
-    )
+    try:
+        subprocess.Popen(
+            [*command, str(event_id)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=os.environ | {"CONTROLPLANE_NO_BOOTSTRAP": "1"},
+        )
+    except OSError as error:
+        # The stop stands whether or not a process can be had; whoever comes next sweeps it.
+        logger.error("no sweeper could be started for stop %s: %s", event_id, error)

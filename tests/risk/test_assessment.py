@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from prometheus_client import REGISTRY
 
 from risk import models
 from risk.assessment import assess_global_risk, measure_drawdown
@@ -106,3 +107,15 @@ def test_an_account_without_equity_has_no_drawdown_to_measure(account):
     tomorrow = get_clocks().market_at + timedelta(days=1)
     desk.sample_equity(place, 0, market_at=tomorrow)
     assert measure_drawdown(place, tomorrow) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_scopes_state_is_shown_as_the_database_has_it():
+    desk.make_desk()
+    facts.TradingState.objects.filter(scope="account:main").update(state="HALTED")
+
+    assess_global_risk(clocks=get_clocks())
+
+    assert REGISTRY.get_sample_value("ess_state", {"scope": "account:main"}) == 2
+    assert REGISTRY.get_sample_value("ess_state", {"scope": "all"}) == 0
+    assert REGISTRY.get_sample_value("global_risk_level") is not None

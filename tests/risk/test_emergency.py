@@ -219,6 +219,14 @@ def test_no_process_is_started_while_a_guard_sweeps(monkeypatch):
         start_sweeper_if_unguarded(1)
 
 
+def test_a_stop_stands_even_if_no_process_can_be_started(monkeypatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr("risk.emergency.subprocess.Popen", fail)
+    start_sweeper_if_unguarded(1)
+
+
 # Commands and views --------------------------------------------------------------------------------
 
 

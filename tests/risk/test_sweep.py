@@ -1,11 +1,16 @@
 """The sweep against a simulated venue: what it cancels, what it keeps, and when it is finished."""
 
+import json
 import uuid
 from datetime import timedelta
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
+import psycopg
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
 
 from controlplane.alerts.models import Alert
 from controlplane.approvals.core import Actor, ActorKind
@@ -231,3 +236,80 @@ def test_nothing_is_confirmed_while_an_order_cannot_be_cancelled(desk):
 def find(desk: Any) -> set[str]:
     scope = sweep.parse_scope("all")
     return {report.client_order_id for report, _ in sweep.find_resting(scope, desk.place)}
+
+
+def test_one_venue_that_cannot_be_read_holds_up_the_stop_but_not_the_other_venue(desk):
+    order = rest(desk)
+    elsewhere = facts.VenueAccount.objects.create(account=desk.place.account, venue="nowhere", priority=1)
+    event = run(trip())
+    order.refresh_from_db()
+    assert (event.progress, order.state) == ("STOPPING", "cancelled")
+    reads = desk.requests_to("GET", "/fapi/v1/openOrders")
+
+    assert run(event).progress == "STOPPING"
+    assert desk.requests_to("GET", "/fapi/v1/openOrders") == reads
+    confirmations = models.StopStep.objects.filter(event=event, action="confirm")
+    assert set(confirmations.values_list("venue", "status")) == {
+        ("binanceusdm", "done"),
+        ("nowhere", "retrying"),
+    }
+
+    elsewhere.delete()
+    assert run(event).progress == "STOPPED"
+
+
+def test_a_stop_of_a_venue_leaves_another_venue_alone(desk):
+    facts.VenueAccount.objects.create(account=desk.place.account, venue="nowhere", priority=1)
+    order = rest(desk)
+    assert run(trip(f"venue:{desk.place.venue}")).progress == "STOPPED"
+    order.refresh_from_db()
+    assert order.state == "cancelled"
+
+
+def test_a_foreign_order_that_cannot_be_cancelled_stays_outstanding(desk):
+    foreign(desk)
+    desk.fault("error_before", method="DELETE", path="/fapi/v1/order", times=10_000)
+    event = run(trip())
+    assert event.progress == "STOPPING"
+    assert ("cancel", "retrying") in steps(event)
+
+
+def test_two_sweepers_do_not_work_on_one_stop(desk):
+    event = trip()
+    parameters = connection.get_connection_params()
+    names = ("host", "port", "user", "password", "dbname")
+    with psycopg.connect(**{name: parameters[name] for name in names}, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"emergency_stop:{event.pk}"])
+        assert run(event).progress == "STOPPING"
+        assert steps(event) == set()
+    assert run(event).progress == "STOPPED"
+
+
+def test_the_command_sweeps_every_unfinished_stop_and_says_how_far_it_is(desk):
+    order = rest(desk)
+    event = trip()
+    desk.fault("error_before", method="DELETE", path="/fapi/v1/order", times=10_000)
+    with pytest.raises(CommandError, match="not every venue has confirmed"):
+        call_command("emergency_stop", "sweep", "--once", stdout=StringIO())
+    desk.clear_faults()
+
+    out = StringIO()
+    call_command("emergency_stop", "sweep", str(event.pk), "--json", stdout=out)
+
+    (stop,) = json.loads(out.getvalue())["stops"]
+    assert (stop["event_id"], stop["progress"]) == (event.pk, "STOPPED")
+    assert stop["steps"][0].keys() == {"venue", "account", "symbol", "action", "status", "detail"}
+    order.refresh_from_db()
+    assert order.state == "cancelled"
+    out = StringIO()
+    call_command("emergency_stop", "sweep", str(event.pk), stdout=out)
+    assert out.getvalue().startswith(f"stop {event.pk} of all: STOPPED\n")
+    out = StringIO()
+    call_command("emergency_stop", "sweep", stdout=out)
+    assert out.getvalue() == "no stop is unfinished\n"
+
+
+@pytest.mark.django_db
+def test_an_unknown_stop_is_refused():
+    with pytest.raises(CommandError, match="stop_event_not_found"):
+        call_command("emergency_stop", "sweep", "12345")
