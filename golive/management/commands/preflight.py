@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from controlplane.errors import DomainError
 from golive.core.values import CheckName, Purpose
@@ -49,7 +50,7 @@ class Command(BaseCommand):
                 run_id=options["run"],
             )
             if path is not None:
-                write_report(report, path)
+                write_report(report, path, at=timezone.now())
         except DomainError as refusal:
             raise CommandError(f"{refusal.code}: {refusal.message}", returncode=WRONG) from refusal
         except OSError as error:
