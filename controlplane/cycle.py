@@ -29,7 +29,7 @@ from trading.strategies import Enter, Holding, Leave, View, get_strategy
 logger = logging.getLogger(__name__)
 
 BAR = timedelta(minutes=1)
-RECONCILE_EVERY = timedelta(seconds=5)
+OBSERVE_EVERY = timedelta(seconds=5)
 SETTINGS_LIVE_FOR = timedelta(minutes=10)
 # Entries ask for a little less than the cap, so that a tick between sizing and judging does not deny them.
 CAP_SHARE = Decimal("0.97")
@@ -89,9 +89,15 @@ def _run(run: models.CycleRun) -> models.CycleRun:
 
 def _trade(run: models.CycleRun) -> Counter[str]:
     venue_account = selectors.get_primary(run.account)
-    _observe(venue_account)
-    risk.services.assess_global_risk(clocks=selectors.get_clocks())
     done: Counter[str] = Counter()
+    try:
+        _refresh_prices(venue_account)
+        _reconcile_if_due(venue_account)
+    except DomainError as refusal:
+        # What could not be read goes stale and denies entries; a way out must still be tried.
+        logger.warning("%s is not observed: %s: %s", venue_account, refusal.code, refusal)
+        done[f"unobserved:{refusal.code}"] += 1
+    risk.services.assess_global_risk(clocks=selectors.get_clocks())
     for wish in _collect_wishes(venue_account, run.bar_at):
         done[_try(venue_account, wish, run.bar_at)] += 1
     return done
@@ -106,17 +112,36 @@ def _try(venue_account: models.VenueAccount, wish: Wish, bar_at: datetime) -> st
         return f"skipped:{refusal.code}"
 
 
-def _observe(venue_account: models.VenueAccount) -> None:
-    """Settle what is open, then read prices, balance and, when due, the whole book."""
-    clocks = selectors.get_clocks()
-    recovery.recover_venue_account(venue_account=venue_account, wall_at=clocks.wall_at)
+def observe_accounts() -> None:
+    """Read prices, balance and book of every primary venue that was not read for OBSERVE_EVERY.
+
+    Between bars too, so that an outside program's order and the guard's level meet fresh facts.
+    """
+    for account in selectors.list_accounts().filter(environment=settings.TRADING_ENVIRONMENT):
+        venue_account = selectors.get_primary(account)
+        try:
+            if _is_due(selectors.get_prices_read_at(venue_account)):
+                _refresh_prices(venue_account)
+            _reconcile_if_due(venue_account)
+        except DomainError as refusal:
+            logger.warning("%s is not observed: %s: %s", venue_account, refusal.code, refusal)
+
+
+def _is_due(last_at: datetime | None) -> bool:
+    return last_at is None or selectors.get_clocks().wall_at - last_at >= OBSERVE_EVERY
+
+
+def _refresh_prices(venue_account: models.VenueAccount) -> None:
     market.refresh_prices(
         venue=venue_account.venue,
         account=venue_account.account.name,
         symbols=selectors.list_symbols(venue_account.account),
     )
+
+
+def _reconcile_if_due(venue_account: models.VenueAccount) -> None:
     latest = selectors.latest_reconciliation(venue_account)
-    if latest is None or clocks.wall_at - latest.finished_at >= RECONCILE_EVERY:
+    if _is_due(None if latest is None else latest.finished_at):
         reconcile_venue_account(venue_account=venue_account, market_at=selectors.get_clocks().market_at)
 
 

@@ -8,7 +8,7 @@ from celery.signals import after_task_publish, beat_init
 from django.db import DatabaseError, connection
 
 import risk.services
-from controlplane.cycle import recover_orders, run_due_cycles
+from controlplane.cycle import observe_accounts, recover_orders, run_due_cycles
 from trading import selectors, services
 
 
@@ -18,6 +18,7 @@ def run_cycles() -> None:
     services.record_heartbeat(name="worker")
     recover_orders()
     run_due_cycles()
+    observe_accounts()
 
 
 @shared_task(name="controlplane.execute_intent", ignore_result=True)  # type: ignore[untyped-decorator]

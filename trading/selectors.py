@@ -185,6 +185,14 @@ def price_value(row: models.MarketPrice) -> values.Prices:
     )
 
 
+def get_prices_read_at(venue_account: models.VenueAccount) -> datetime | None:
+    """When the oldest of the account's prices was read (wall time); None while one is missing."""
+    symbols = list_symbols(venue_account.account)
+    rows = models.MarketPrice.objects.filter(venue=venue_account.venue, symbol__in=symbols)
+    read = list(rows.values_list("read_at", flat=True))
+    return min(read) if read and len(read) == len(symbols) else None
+
+
 def list_prices(venue: str, symbols: Sequence[str]) -> dict[str, values.Prices]:
     rows = models.MarketPrice.objects.filter(venue=venue, symbol__in=symbols)
     return {row.symbol: price_value(row) for row in rows}

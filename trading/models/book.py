@@ -123,7 +123,10 @@ class Trade(models.Model):
                 condition=Q(closed_at__isnull=True) | Q(closed_at__gte=F("opened_at")),
             ),
         )
-        indexes = (models.Index(name="trade_closed", fields=("venue_account", "-closed_at")),)
+        indexes = (
+            models.Index(name="trade_closed", fields=("venue_account", "-closed_at")),
+            models.Index(name="trade_opened", fields=("venue_account", "-opened_at")),
+        )
 
     def __str__(self) -> str:
         return f"{self.strategy} {self.symbol} {self.net_pnl}"
