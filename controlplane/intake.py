@@ -41,8 +41,10 @@ def request_order(*, wish: OrderIntentIn, actor: Actor, clocks: Clocks) -> Answe
     ClientRefReused and Unavailable.
     """
     require_any_role(actor, ASKING_ROLES)
-    intent = _register(wish, clocks)
-    decision = risk.services.judge_intent(intent_id=intent.pk, clocks=clocks)
+    # Nothing leaves from here, so registration and judgement may share one commit.
+    with transaction.atomic():
+        intent = _register(wish, clocks)
+        decision = risk.services.judge_intent(intent_id=intent.pk, clocks=clocks)
     if not (decision.allowed and intent.execute):
         return Answer(intent=intent, decision=decision, order=None)
     intent.refresh_from_db()
