@@ -1,5 +1,6 @@
 """`up` as a person and a script meet it: a whole second desk, so there are few of these."""
 
+import contextlib
 import json
 import os
 import signal
@@ -28,7 +29,7 @@ SUMMARY_KEYS = [
     "differences",
     "audit_verified",
 ]
-PROGRAMS = {"postgres", "valkey", "venue-binanceusdm", "web", "worker", "beat", "guard"}
+PROGRAMS = {"postgres", "valkey", "venue-binanceusdm", "alerts", "web", "worker", "beat", "guard"}
 # Settings of the tests' own servers, which a desk of its own must not use.
 UNSET = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "SECRET_KEY", "PROMETHEUS_MULTIPROC_DIR")
 
@@ -44,8 +45,10 @@ def environment(home: Path) -> dict[str, str]:
     return kept | {"CONTROLPLANE_HOME": str(home), "CONTROLPLANE_NO_BOOTSTRAP": "1"}
 
 
-def begin(home: Path, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextlib.contextmanager
+def begin(home: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that a failing test does not wait for."""
+    process = subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
         env=environment(home),
@@ -53,6 +56,11 @@ def begin(home: Path, *arguments: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def run(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

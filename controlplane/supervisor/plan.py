@@ -57,10 +57,8 @@ class Plan:
             "PROMETHEUS_MULTIPROC_DIR": str(self.metrics_dir),
             "WEB_URL": self.url,
             "SIMULATED_VENUES": ",".join(venues),
+            "SECRET_KEY": self.secrets["secret_key"],
         }
-        if "SECRET_KEY_FILE" not in os.environ:
-            # Named even where the caller set it, as other commands run without the caller's environment.
-            settings["SECRET_KEY"] = os.environ.get("SECRET_KEY") or self.secrets["secret_key"]
         settings["ALERT_URLS"] = self.alert_urls or f"json://127.0.0.1:{self.alert_port}"
         return settings | self._venue_keys()
 

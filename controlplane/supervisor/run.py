@@ -45,7 +45,7 @@ from controlplane.supervisor.plan import (
 # What `--fresh` removes: names of ours only, whatever folder CONTROLPLANE_HOME names.
 STATE = (
     "pg", "pg.new", "valkey", "venues", "metrics", "log", "hold", "secrets.json", "demo.json", "desk.json",
-    "processes.json", "beat-schedule", "alerts.jsonl",
+    "processes.json", "beat-schedule*", "alerts.jsonl",
 )  # fmt: skip
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK_SECONDS = 0.2
@@ -96,8 +96,7 @@ def ignore_signals() -> None:
 
 
 def forget_state(state_dir: Path) -> None:
-    for name in STATE:
-        path = state_dir / name
+    for path in [found for name in STATE for found in state_dir.glob(name)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -143,7 +142,8 @@ class Supervisor:
             state_dir=self.state_dir,
             options=self.options,
             addresses=self.start_servers(secrets),
-            secrets=secrets,
+            # The caller's own key where there is one: other commands run without the caller's environment.
+            secrets={**secrets, "secret_key": env_str("SECRET_KEY", secrets["secret_key"])},
             venue_ports=choose_venue_ports(self.market.venues),
             alert_port=free_port(),
             alert_urls=env_str("ALERT_URLS", ""),
