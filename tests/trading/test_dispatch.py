@@ -165,7 +165,7 @@ def test_an_entry_needs_a_fresh_price_near_the_decisions(desk: Any) -> None:
     models.MarketPrice.objects.update(read_at=timezone.now() - timedelta(seconds=6))
     assert refuse(intent) == "PRICE_STALE"
     intent = desk.approve()
-    models.MarketPrice.objects.update(at=timezone.now() - timedelta(seconds=6))
+    models.MarketPrice.objects.update(at=timezone.now() - timedelta(seconds=16))
     assert refuse(intent) == "PRICE_STALE"
     intent = desk.approve()
     models.MarketPrice.objects.filter(symbol=SYMBOL).delete()
@@ -452,3 +452,26 @@ def test_when_the_stop_is_refused_the_rest_of_the_entry_is_cancelled_and_the_par
     assert (desk.held(), desk.position().quantity) == (0, 0)
     assert not desk.venue.engine.state.orders
     assert models.Trade.objects.get().closed_by == "safety_close"
+
+
+def test_while_an_order_is_unknown_no_entry_leaves_and_exits_do(desk: Any) -> None:
+    send(desk.approve())
+    desk.fault("error_before", method="POST", path=ORDER, status=503)
+    unknown = send(desk.approve(quantity=Decimal("0.02")))
+    assert unknown.state == "unknown"
+    assert refuse(desk.approve()) == "UNSETTLED_ORDER"
+    assert send(desk.approve_exit()).state == "filled"
+
+
+def test_what_a_dead_worker_left_is_settled_before_the_next_order(desk: Any) -> None:
+    desk.fault("lost_answer", method="POST", path=ORDER)
+    desk.fault("error_before", method="GET", path=ORDER, status=503)
+    left = send(desk.approve())
+    assert left.state == "unknown"
+    assert send(desk.approve()).state == "filled"
+    left.refresh_from_db()
+    assert left.state == "filled"
+    assert desk.held() == desk.position().quantity == Decimal("0.08")
+    assert desk.resting() == ["STOP_MARKET", "TAKE_PROFIT_MARKET"]
+    (target,) = models.Order.objects.filter(purpose="take_profit", state="open")
+    assert target.quantity == Decimal("0.08")

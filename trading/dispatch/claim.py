@@ -19,6 +19,8 @@ from trading.core.values import OrderPurpose, Scope
 
 # The price that the order would meet is at most this old, on the wall and (times speed) in the market.
 MAX_PRICE_AGE = timedelta(seconds=5)
+# A venue dates its prices by its own steps, and a quiet book by its last change (market time).
+PUBLISHED_EVERY = timedelta(seconds=10)
 # How far mark may have moved since the decision, and a limit price may lie through it.
 COLLAR_RATIO = Decimal("0.005")
 OPERATOR = "operator"
@@ -83,7 +85,7 @@ PERMITTED = """
 PRICED = """
   WHEN i.adds AND x.mark IS NULL THEN 'PRICE_UNKNOWN'
   WHEN i.adds AND (x.read_at < m.wall_at - %(max_age)s::interval
-    OR x.at < m.market_at - %(max_age)s::interval * m.speed) THEN 'PRICE_STALE'
+    OR x.at < m.market_at - %(max_age)s::interval * m.speed - %(step)s::interval) THEN 'PRICE_STALE'
   WHEN i.adds AND abs(x.mark - coalesce(%(reference)s::numeric, x.mark)) > %(collar)s * x.mark
     THEN 'PRICE_COLLAR'
   WHEN i.adds AND i.price IS NOT NULL AND (i.price - x.mark) * d.sign > %(collar)s * x.mark
@@ -99,6 +101,9 @@ WITH {FENCE.format(lock="FOR UPDATE")}, verdict AS MATERIALIZED (
     WHEN NOT i.execute THEN 'JUDGEMENT_ONLY'
     {PERMITTED}
     {PRICED}
+    WHEN i.adds AND EXISTS (
+      SELECT 1 FROM trading_order o WHERE o.venue_account_id = i.venue_account_id AND o.symbol = i.symbol
+        AND o.state IN ('sending', 'unknown')) THEN 'UNSETTLED_ORDER'
     WHEN i.adds AND EXISTS (
       SELECT 1 FROM trading_order o WHERE o.venue_account_id = i.venue_account_id AND o.symbol = i.symbol
         AND o.state IN ('sending', 'unknown', 'open') AND o.purpose IN ('stop_loss', 'take_profit')
@@ -145,6 +150,7 @@ def claim_intent(intent: models.OrderIntent, reference_price: Decimal | None) ->
         "reference": reference_price,
         "collar": COLLAR_RATIO,
         "max_age": MAX_PRICE_AGE,
+        "step": PUBLISHED_EVERY,
     }
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute(CLAIM, parameters)

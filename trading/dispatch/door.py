@@ -15,7 +15,7 @@ from trading import locks, models
 from trading.core.values import IntentState, OrderPurpose
 from trading.dispatch.claim import CLAIMED, claim_intent, may_still_leave
 from trading.dispatch.orders import open_venue
-from trading.dispatch.protecting import look_again, restore
+from trading.dispatch.protecting import look_again, restore, settle_leftovers
 from trading.dispatch.sending import send
 from trading.locks import LockBusy, symbol_key
 from trading.venues.gateway import VenueError
@@ -61,6 +61,7 @@ def send_intent(*, intent_id: UUID, reference_price: Decimal | None = None) -> m
 
 
 def _send_locked(intent: models.OrderIntent, reference_price: Decimal | None) -> models.Order | Refusal:
+    _settle_leftovers(intent)
     claim = claim_intent(intent, reference_price)
     if claim.code != CLAIMED or claim.order_id is None:
         return _refuse(intent, claim.code, f"{intent}: the door stays shut: {claim.code}")
@@ -76,6 +77,15 @@ def _send_locked(intent: models.OrderIntent, reference_price: Decimal | None) ->
         logger.warning("%s: protection is not settled: %s", order.client_order_id, error)
     order.refresh_from_db()
     return order
+
+
+def _settle_leftovers(intent: models.OrderIntent) -> None:
+    """Before anything new: what is still unknown then keeps the door shut for entries."""
+    place = intent.venue_account
+    try:
+        settle_leftovers(place, intent.symbol, open_venue(place))
+    except VenueError as error:
+        logger.warning("%s %s: what was left is not settled: %s", place, intent.symbol, error)
 
 
 def _refuse(intent: models.OrderIntent, code: str, text: str) -> Refusal:

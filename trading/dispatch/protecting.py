@@ -110,6 +110,16 @@ def look_again(order: models.Order, gateway: Gateway) -> None:
             settle(sibling, gateway)
 
 
+def settle_leftovers(venue_account: models.VenueAccount, symbol: str, gateway: Gateway) -> None:
+    """Settle what a dead worker left on the symbol: nobody else sends while its lock is ours."""
+    rows = selectors.list_unsettled_orders(venue_account, symbol)
+    leftovers = list(rows.filter(state__in=[OrderState.SENDING, OrderState.UNKNOWN]))
+    for order in leftovers:
+        settle(order, gateway)
+    if leftovers:
+        restore(venue_account, symbol, gateway)
+
+
 def restore(venue_account: models.VenueAccount, symbol: str, gateway: Gateway) -> None:
     """As restore_symbol, for whoever holds the symbol's lock; raises VenueError."""
     position = _get_held(venue_account, symbol)
