@@ -23,7 +23,7 @@ def measure(context: Context) -> Measured:
     details: Details = {"database": database.details, "redis": cache}
     findings = [*database.findings, *cache_findings]
     if database.nonce is not None:
-        if not any(finding.reason.startswith("redis_") for finding in cache_findings):
+        if cache.get("reachable", True):
             details["worker"], worker_findings = measure_worker(database.nonce)
             findings += worker_findings
         details["heartbeats"], silent = _measure_heartbeats()

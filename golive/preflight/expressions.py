@@ -30,9 +30,10 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
 BUILT_IN = frozenset({"up", "ALERTS", "scrape_duration_seconds"})
 KEYWORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right"}
 KEYWORDS |= {"bool", "offset", "inf", "nan", "start", "end"}
-# Strings, label matchers, ranges, and the label lists of groupings and matchings.
+_STRINGS = re.compile(r"\"[^\"]*\"|'[^']*'")
+# Label matchers, ranges, and the label lists of groupings and matchings.
 _NOT_NAMES = re.compile(
-    r"\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]"
+    r"\{[^}]*\}|\[[^\]]*\]"
     r"|\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)",
     re.IGNORECASE,
 )
@@ -45,7 +46,7 @@ class UnreadableExpressions(Exception):
 
 def list_named_metrics(expression: str) -> set[str]:
     """The metric names of a PromQL expression."""
-    bare = _NOT_NAMES.sub(" ", expression)
+    bare = _NOT_NAMES.sub(" ", _STRINGS.sub("", expression))
     names = {match.group(0) for match in _NAME.finditer(bare)}
     return {name for name in names if name.lower() not in KEYWORDS}
 
