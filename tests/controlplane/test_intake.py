@@ -71,11 +71,12 @@ def desk_in_order(db):
 def unreachable_broker():
     """Nothing listens at the discard port of the loopback address."""
     url = app.conf.broker_url
-    app.conf.broker_url = "redis://127.0.0.1:9/0"
-    app.pool.force_close_all()
-    app._pool = None
-    app.amqp._producer_pool = None
+    _connect_to("redis://127.0.0.1:9/0")
     yield
+    _connect_to(url)
+
+
+def _connect_to(url: str) -> None:
+    """The pools are made anew for another address."""
     app.conf.broker_url = url
-    app._pool = None
-    app.amqp._producer_pool = None
+    app._pool = app.amqp._producer_pool = None

@@ -15,7 +15,7 @@ from controlplane.approvals.core import Role
 from controlplane.audit.models import AuditEvent
 from risk.models import StopEvent
 from tests import factories
-from trading.models import EquitySample, Position, TradingState
+from trading.models import EquitySample, Heartbeat, Position, TradingState
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -191,6 +191,8 @@ def test_the_red_button_stops_after_one_confirmation(screen, desk, request):
     screen.page.click("text=Stop now")
     assert not StopEvent.objects.exists()
     screen.page.fill("textarea[name=reason]", "the test says so")
+    # A silent guard would be stood in for by a process of its own.
+    Heartbeat.objects.filter(name="guard:sweep").update(beat_at=timezone.now() + timedelta(minutes=5))
     screen.page.click("text=Stop now")
     screen.wait_for("Stopping: account:paper-main")
     event = StopEvent.objects.get()
