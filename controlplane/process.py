@@ -1,15 +1,17 @@
-"""Starting and stopping one child process that cannot outlive its supervisor."""
+"""Child processes: those that cannot outlive their supervisor, and those that must outlive their caller."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 TRAMPOLINE = Path(__file__).with_name("trampoline.py")
+MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 
 
 def tie_to_this_process(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
@@ -67,3 +69,19 @@ def stop_child(child: subprocess.Popen[bytes], *, steps: Sequence[tuple[signal.S
             break
     reap_group(child)
     child.wait()
+
+
+def start_detached(*arguments: str) -> None:
+    """Run `manage.py ARGUMENTS…` in a session of its own; it goes on if this process ends. Raises OSError.
+
+    A thread waits for it, so that it leaves no zombie while this process lives.
+    """
+    child = subprocess.Popen(
+        [sys.executable, str(MANAGE), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ | {"CONTROLPLANE_NO_BOOTSTRAP": "1"},
+    )
+    threading.Thread(target=child.wait, daemon=True).start()

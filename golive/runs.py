@@ -1,7 +1,5 @@
 """Pre-flight runs: measured, judged and kept."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from django.db.models.functions import Now
 from controlplane.audit import services as audit
 from controlplane.code_version import get_code_version
 from controlplane.errors import Conflict, InvalidInput, NotFound
+from controlplane.process import start_detached
 from golive.core.values import CheckName, CheckResult, Purpose
 from golive.core.verdict import is_passed
 from golive.models import PreflightCheck, PreflightRun
@@ -204,12 +203,5 @@ def start_preflight(
 
 
 def _spawn(run: PreflightRun, *, is_scheduled: bool) -> None:
-    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "preflight", "--run", str(run.pk)]
-    command += ["--scheduled"] if is_scheduled else []
-    subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    scheduled = ("--scheduled",) if is_scheduled else ()
+    start_detached("preflight", "--run", str(run.pk), *scheduled)

@@ -1,14 +1,9 @@
 """The emergency stop: one statement halts, everything else follows from the committed state."""
 
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
@@ -18,6 +13,7 @@ from controlplane.approvals.core import STOPPING_ROLES, Actor, ActorKind, TokenS
 from controlplane.approvals.services import require_any_role, require_scope
 from controlplane.audit.services import audited_attempt, record
 from controlplane.errors import InvalidInput
+from controlplane.process import start_detached
 from risk import metrics, models
 from risk.core.emergency_stop import StopProgress, StopSource, parse_scope
 from risk.registration import list_account_scopes
@@ -179,16 +175,8 @@ def start_sweeper_if_unguarded(event_id: int) -> None:
     lively = Heartbeat.objects.filter(name=GUARD_HEARTBEAT, beat_at__gt=Now() - GUARD_SILENT_AFTER)
     if lively.exists():
         return
-    command = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "emergency_stop", "sweep"]
     try:
-        subprocess.Popen(
-            [*command, str(event_id)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env=os.environ | {"CONTROLPLANE_NO_BOOTSTRAP": "1"},
-        )
+        start_detached("emergency_stop", "sweep", str(event_id))
     except OSError as error:
         # The stop stands whether or not a process can be had; whoever comes next sweeps it.
         logger.error("no sweeper could be started for stop %s: %s", event_id, error)
