@@ -210,7 +210,7 @@ def test_no_process_is_started_while_a_guard_sweeps(monkeypatch):
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr("risk.emergency.subprocess.Popen", refuse)
+    monkeypatch.setattr("controlplane.process.subprocess.Popen", refuse)
     trading.record_heartbeat(name="guard:sweep")
     start_sweeper_if_unguarded(1)
 
@@ -223,7 +223,7 @@ def test_a_stop_stands_even_if_no_process_can_be_started(monkeypatch):
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("no more processes")
 
-    monkeypatch.setattr("risk.emergency.subprocess.Popen", fail)
+    monkeypatch.setattr("controlplane.process.subprocess.Popen", fail)
     start_sweeper_if_unguarded(1)
 
 
