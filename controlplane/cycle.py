@@ -24,7 +24,7 @@ from trading import market, models, recovery, selectors, services
 from trading.core.sizing import plan_entry
 from trading.core.values import Bar, OrderPurpose, OrderType, Side
 from trading.reconcile import reconcile_venue_account
-from trading.strategies import Enter, Holding, Leave, View, get_strategy
+from trading.strategies import STRATEGIES, Enter, Holding, Leave, View, get_strategy
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +93,11 @@ def _trade(run: models.CycleRun) -> Counter[str]:
     try:
         _refresh_prices(venue_account)
         _reconcile_if_due(venue_account)
+        risk.services.assess_global_risk(clocks=selectors.get_clocks())
     except DomainError as refusal:
         # What could not be read goes stale and denies entries; a way out must still be tried.
         logger.warning("%s is not observed: %s: %s", venue_account, refusal.code, refusal)
         done[f"unobserved:{refusal.code}"] += 1
-    risk.services.assess_global_risk(clocks=selectors.get_clocks())
     for wish in _collect_wishes(venue_account, run.bar_at):
         done[_try(venue_account, wish, run.bar_at)] += 1
     return done
@@ -118,13 +118,13 @@ def observe_accounts() -> None:
     Between bars too, so that an outside program's order and the guard's level meet fresh facts.
     """
     for account in selectors.list_accounts().filter(environment=settings.TRADING_ENVIRONMENT):
-        venue_account = selectors.get_primary(account)
         try:
+            venue_account = selectors.get_primary(account)
             if _is_due(selectors.get_prices_read_at(venue_account)):
                 _refresh_prices(venue_account)
             _reconcile_if_due(venue_account)
         except DomainError as refusal:
-            logger.warning("%s is not observed: %s: %s", venue_account, refusal.code, refusal)
+            logger.warning("%s is not observed: %s: %s", account, refusal.code, refusal)
 
 
 def _is_due(last_at: datetime | None) -> bool:
@@ -146,25 +146,43 @@ def _reconcile_if_due(venue_account: models.VenueAccount) -> None:
 
 
 def _collect_wishes(venue_account: models.VenueAccount, bar_at: datetime) -> Iterator[Wish]:
+    """Enabled assignments may enter and leave; what is held outside of them may only be left."""
+    pairs = {
+        (row.strategy, s) for row in selectors.list_assignments(venue_account.account) for s in row.symbols
+    }
+    held = {(row.strategy, row.symbol) for row in selectors.list_open_positions(venue_account)}
     bars: dict[tuple[str, str], tuple[Bar, ...]] = {}
-    for assignment in selectors.list_assignments(venue_account.account):
-        strategy = get_strategy(assignment.strategy)
-        for symbol in assignment.symbols:
-            key = (symbol, strategy.interval)
-            if key not in bars:
-                bars[key] = market.fetch_bars(
-                    venue=venue_account.venue,
-                    account=venue_account.account.name,
-                    symbol=symbol,
-                    interval=strategy.interval,
-                    limit=strategy.lookback + 1,
-                )
-            closed = tuple(bar for bar in bars[key] if bar.open_at < bar_at)
-            holding = _get_holding(venue_account, symbol, strategy.name)
-            view = View(symbol=symbol, bars=closed, holding=holding, market_at=bar_at)
-            signal = strategy.propose(view)
-            if signal is not None:
-                yield Wish(strategy=strategy.name, symbol=symbol, signal=signal, holding=holding)
+    for name, symbol in sorted(pairs | {pair for pair in held if pair[0] in STRATEGIES}):
+        try:
+            wish = _propose(venue_account, name, symbol, bar_at, bars)
+        except DomainError as refusal:
+            logger.warning("%s %s: not seen: %s: %s", name, symbol, refusal.code, refusal)
+            continue
+        if wish is not None and ((name, symbol) in pairs or isinstance(wish.signal, Leave)):
+            yield wish
+
+
+def _propose(
+    venue_account: models.VenueAccount,
+    name: str,
+    symbol: str,
+    bar_at: datetime,
+    bars: dict[tuple[str, str], tuple[Bar, ...]],
+) -> Wish | None:
+    strategy = get_strategy(name)
+    key = (symbol, strategy.interval)
+    if key not in bars:
+        bars[key] = market.fetch_bars(
+            venue=venue_account.venue,
+            account=venue_account.account.name,
+            symbol=symbol,
+            interval=strategy.interval,
+            limit=strategy.lookback + 1,
+        )
+    closed = tuple(bar for bar in bars[key] if bar.open_at < bar_at)
+    holding = _get_holding(venue_account, symbol, strategy.name)
+    signal = strategy.propose(View(symbol=symbol, bars=closed, holding=holding, market_at=bar_at))
+    return None if signal is None else Wish(strategy=name, symbol=symbol, signal=signal, holding=holding)
 
 
 def _get_holding(venue_account: models.VenueAccount, symbol: str, strategy: str) -> Holding | None:

@@ -77,7 +77,9 @@ def _sweep_account(event: models.StopEvent, scope: Scope, place: VenueAccount) -
         return True
     note.write(StepAction.CONFIRM, StepStatus.PENDING)
     try:
-        is_clear = _is_settled(scope, place, note) and _is_cancelled(scope, place, note)
+        # Both, always: an entry of unknown outcome must not keep foreign orders at the venue.
+        is_settled = _is_settled(scope, place, note)
+        is_clear = _is_cancelled(scope, place, note) and is_settled
     except DomainError as refusal:
         note.write(StepAction.CONFIRM, StepStatus.RETRYING, detail=f"{refusal.code}: {refusal}")
         return False

@@ -15,6 +15,7 @@ from django.db import connection
 
 from controlplane.errors import Unavailable
 from trading import ledger, locks, models, selectors, trips
+from trading.core.lifecycle import is_never_placed
 from trading.core.reconciliation import (
     BookView,
     Difference,
@@ -215,12 +216,20 @@ def _adopt(
         state__in=[OrderState.SENDING, OrderState.UNKNOWN]
     )
     first = _get_first_sample(venue_account)
-    if first is None or unknown.exists():
+    wall_at = selectors.get_clocks().wall_at
+    if first is None or any(not is_given_up(order, wall_at) for order in unknown):
         return []
     since = max(earliest_at, _choose_start(venue_account, first))
     fills = gateway.fetch_fills(symbol, since=since)
     booked = ledger.apply_fills(venue_account=venue_account, fills=fills, adopt=True)
     return [fill for fill in booked if fill.order_id is None]
+
+
+def is_given_up(order: models.Order, wall_at: datetime) -> bool:
+    """Whether only the position keeps an order that is not found from being NEVER_PLACED."""
+    return is_never_placed(
+        sent_at=order.sent_at, wall_at=wall_at, lookups=order.lookups, is_position_unchanged=True
+    )
 
 
 def _get_first_sample(venue_account: models.VenueAccount) -> models.EquitySample | None:

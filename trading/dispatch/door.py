@@ -61,7 +61,9 @@ def send_intent(*, intent_id: UUID, reference_price: Decimal | None = None) -> m
 
 
 def _send_locked(intent: models.OrderIntent, reference_price: Decimal | None) -> models.Order | Refusal:
-    _settle_leftovers(intent)
+    if OrderPurpose(intent.purpose).adds_risk:
+        # A way out does not wait for look-ups: its decision would be stale behind a slow venue.
+        _settle_leftovers(intent)
     claim = claim_intent(intent, reference_price)
     if claim.code != CLAIMED or claim.order_id is None:
         return _refuse(intent, claim.code, f"{intent}: the door stays shut: {claim.code}")

@@ -89,7 +89,7 @@ def book_report(order: models.Order, report: OrderReport, gateway: Gateway) -> N
     """Take over what the venue says of the order: its ids, its fills and, with all of them, its state."""
     fills = _fetch_fills(order, report, gateway)
     with transaction.atomic():
-        models.Order.objects.filter(pk=order.pk).update(**_venue_ids(order, report))
+        models.Order.objects.filter(pk=order.pk).update(lookups=0, **_venue_ids(order, report))
         ledger.apply_fills(venue_account=order.venue_account, fills=fills)
         order.refresh_from_db()
         state = state_after_report(OrderState(order.state), report, order.filled_quantity)
@@ -108,8 +108,8 @@ def _fetch_fills(order: models.Order, report: OrderReport, gateway: Gateway) -> 
     """The symbol's fills from the last booked one on; none if the venue cannot say (asked again later)."""
     if report.filled_quantity <= order.filled_quantity:
         return ()
-    last = models.Fill.objects.filter(venue_account=order.venue_account, symbol=order.symbol)
-    newest = last.order_by("-id").first()
+    # This order's own newest: a later fill of another order may have been booked before its first.
+    newest = models.Fill.objects.filter(order=order).order_by("-id").first()
     try:
         if newest is not None:
             return gateway.fetch_fills(order.symbol, from_id=newest.venue_fill_id)

@@ -31,7 +31,7 @@ def settle(order: models.Order, gateway: Gateway) -> None:
     report = look_up(order, gateway)
     if report is not None:
         book_report(order, report, gateway)
-    elif order.state in {OrderState.SENDING, OrderState.UNKNOWN}:
+    elif not OrderState(order.state).is_final:
         _note_absence(order, gateway)
 
 
@@ -46,7 +46,10 @@ def look_up(order: models.Order, gateway: Gateway) -> OrderReport | None:
 
 def _note_absence(order: models.Order, gateway: Gateway) -> None:
     """Count a look-up that found nothing; after enough of them the order was never placed."""
-    models.Order.objects.filter(pk=order.pk).update(lookups=F("lookups") + 1, version=F("version") + 1)
+    # What the venue does not know protects nothing, whatever was read back of it before.
+    models.Order.objects.filter(pk=order.pk).update(
+        lookups=F("lookups") + 1, verified_at=None, version=F("version") + 1
+    )
     order.refresh_from_db()
     wall_at = selectors.get_clocks().wall_at
     if not is_never_placed(
@@ -60,7 +63,9 @@ def _note_absence(order: models.Order, gateway: Gateway) -> None:
         lookups=order.lookups,
         is_position_unchanged=_is_position_unchanged(order, gateway),
     ):
-        move_order(order, OrderState.NEVER_PLACED, detail=f"{NOT_FOUND}, {order.lookups} look-ups")
+        # What once rested was placed; that it is gone without a trace is its end all the same.
+        gone = OrderState.EXPIRED if order.state == OrderState.OPEN else OrderState.NEVER_PLACED
+        move_order(order, gone, detail=f"{NOT_FOUND}, {order.lookups} look-ups")
 
 
 def _is_position_unchanged(order: models.Order, gateway: Gateway) -> bool | None:

@@ -10,6 +10,7 @@ from risk.core.measures import entry_price, entry_risk, loss_amount, symbol_noti
 from risk.core.reasons import ReasonCode
 from risk.core.rules.case import LimitedCase, breach, ratio
 from risk.core.values import Anchor, AnchorName, BalanceFacts, Breach, PendingStage
+from trading.core.values import Side
 
 DAILY = (AnchorName.DAY, AnchorName.ROLLING_DAY)
 WEEKLY = (AnchorName.WEEK, AnchorName.ROLLING_WEEK)
@@ -153,7 +154,17 @@ def _order_risk(case: LimitedCase) -> Decimal | Breach:
     if prices is None:
         return breach(ReasonCode.PRICE_UNKNOWN, measured=intent.symbol)
     entry = entry_price(intent.side, intent.price, prices.mark, case.limits)
-    return entry_risk(intent.symbol, intent.quantity, entry, intent.stop_loss, case.limits)
+    return entry_risk(intent.symbol, intent.quantity, entry, _stop_in_force(case), case.limits)
+
+
+def _stop_in_force(case: LimitedCase) -> Decimal | None:
+    """The worse of the order's stop and that of the position it joins: one stop closes the whole."""
+    intent = case.intent
+    held = [p.stop_price for p in case.snapshot.positions if p.symbol == intent.symbol]
+    stops = [stop for stop in (intent.stop_loss, *held) if stop is not None]
+    if intent.stop_loss is None:
+        return None
+    return min(stops) if intent.side is Side.BUY else max(stops)
 
 
 def _total_risk(case: LimitedCase) -> Decimal | Breach:
