@@ -6,11 +6,12 @@ redelivered task cannot run the same bar twice.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TypedDict
+from functools import partial
+from typing import TypedDict, TypeVar
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -28,8 +29,11 @@ from trading.strategies import STRATEGIES, Enter, Holding, Leave, View, get_stra
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 BAR = timedelta(minutes=1)
 OBSERVE_EVERY = timedelta(seconds=5)
+ABANDONED_AFTER = timedelta(minutes=5)
 SETTINGS_LIVE_FOR = timedelta(minutes=10)
 # Entries ask for a little less than the cap, so that a tick between sizing and judging does not deny them.
 CAP_SHARE = Decimal("0.97")
@@ -47,20 +51,40 @@ class Wish:
 
 def recover_orders() -> None:
     """Settle what a dead worker left, on every venue account of this environment."""
-    for venue_account in selectors.list_venue_accounts().filter(
-        account__environment=settings.TRADING_ENVIRONMENT
-    ):
-        recovery.recover_venue_account(venue_account=venue_account, wall_at=selectors.get_clocks().wall_at)
+    rows = selectors.list_venue_accounts().filter(account__environment=settings.TRADING_ENVIRONMENT)
+    do_each(rows, _recover)
 
 
-def run_due_cycles() -> list[models.CycleRun]:
-    """Run the current bar's cycle of every account that has not had it."""
-    runs = []
-    for account in selectors.list_accounts().filter(environment=settings.TRADING_ENVIRONMENT):
-        claimed = _claim(account, floor_to_bar(selectors.get_clocks().market_at))
-        if claimed is not None:
-            runs.append(_run(claimed))
-    return runs
+def _recover(venue_account: models.VenueAccount) -> None:
+    recovery.recover_venue_account(venue_account=venue_account, wall_at=selectors.get_clocks().wall_at)
+
+
+def run_due_cycles() -> None:
+    """Run the current bar's cycle of every account that has not had it.
+
+    A bug in one account's cycle is raised when the others have had theirs.
+    """
+    accounts = selectors.list_accounts().filter(environment=settings.TRADING_ENVIRONMENT)
+    do_each(accounts, _run_if_due)
+
+
+def do_each(items: Iterable[T], act: Callable[[T], object]) -> None:
+    """Act on every item, whatever becomes of the others; then raise the first failure there was."""
+    failures: list[Exception] = []
+    for item in items:
+        try:
+            act(item)
+        except Exception as failure:
+            logger.exception("%s failed", item)
+            failures.append(failure)
+    if failures:
+        raise failures[0]
+
+
+def _run_if_due(account: models.Account) -> None:
+    run = _claim(account, floor_to_bar(selectors.get_clocks().market_at))
+    if run is not None:
+        _run(run)
 
 
 def floor_to_bar(at: datetime) -> datetime:
@@ -71,20 +95,28 @@ def floor_to_bar(at: datetime) -> datetime:
 def _claim(account: models.Account, bar_at: datetime) -> models.CycleRun | None:
     try:
         with transaction.atomic():
-            return models.CycleRun.objects.create(account=account, bar_at=bar_at, state="running")
+            run = models.CycleRun.objects.create(account=account, bar_at=bar_at, state="running")
     except IntegrityError:
         return None
+    # A cycle that runs no more was killed: its task cannot live this long.
+    models.CycleRun.objects.filter(
+        account=account, state="running", started_at__lt=Now() - ABANDONED_AFTER
+    ).update(state="failed", detail={"code": "worker_died"}, finished_at=Now())
+    return run
 
 
-def _run(run: models.CycleRun) -> models.CycleRun:
+def _run(run: models.CycleRun) -> None:
     """Trade one bar; a refusal (an unreachable venue, say) fails the cycle, a bug propagates."""
+    run.state, run.detail = "failed", {"code": "bug"}
     try:
         run.detail, run.state = dict(_trade(run)), "done"
     except DomainError as refusal:
         logger.warning("cycle %s failed: %s: %s", run, refusal.code, refusal)
-        run.detail, run.state = {"code": refusal.code, "error": str(refusal)}, "failed"
-    models.CycleRun.objects.filter(pk=run.pk).update(state=run.state, detail=run.detail, finished_at=Now())
-    return run
+        run.detail = {"code": refusal.code, "error": str(refusal)}
+    finally:
+        models.CycleRun.objects.filter(pk=run.pk).update(
+            state=run.state, detail=run.detail, finished_at=Now()
+        )
 
 
 def _trade(run: models.CycleRun) -> Counter[str]:
@@ -112,23 +144,27 @@ def _try(venue_account: models.VenueAccount, wish: Wish, bar_at: datetime) -> st
         return f"skipped:{refusal.code}"
 
 
-def observe_accounts() -> None:
-    """Read prices, balance and book of every primary venue that was not read for OBSERVE_EVERY.
+def observe_accounts(*, every: timedelta = OBSERVE_EVERY) -> None:
+    """Read prices, balance and book of every primary venue that was not read for `every`.
 
     Between bars too, so that an outside program's order and the guard's level meet fresh facts.
     """
-    for account in selectors.list_accounts().filter(environment=settings.TRADING_ENVIRONMENT):
-        try:
-            venue_account = selectors.get_primary(account)
-            if _is_due(selectors.get_prices_read_at(venue_account)):
-                _refresh_prices(venue_account)
-            _reconcile_if_due(venue_account)
-        except DomainError as refusal:
-            logger.warning("%s is not observed: %s: %s", account, refusal.code, refusal)
+    accounts = selectors.list_accounts().filter(environment=settings.TRADING_ENVIRONMENT)
+    do_each(accounts, partial(_observe, every=every))
 
 
-def _is_due(last_at: datetime | None) -> bool:
-    return last_at is None or selectors.get_clocks().wall_at - last_at >= OBSERVE_EVERY
+def _observe(account: models.Account, *, every: timedelta) -> None:
+    try:
+        venue_account = selectors.get_primary(account)
+        if _is_due(selectors.get_prices_read_at(venue_account), every):
+            _refresh_prices(venue_account)
+        _reconcile_if_due(venue_account, every)
+    except DomainError as refusal:
+        logger.warning("%s is not observed: %s: %s", account, refusal.code, refusal)
+
+
+def _is_due(last_at: datetime | None, every: timedelta) -> bool:
+    return last_at is None or selectors.get_clocks().wall_at - last_at >= every
 
 
 def _refresh_prices(venue_account: models.VenueAccount) -> None:
@@ -139,9 +175,9 @@ def _refresh_prices(venue_account: models.VenueAccount) -> None:
     )
 
 
-def _reconcile_if_due(venue_account: models.VenueAccount) -> None:
+def _reconcile_if_due(venue_account: models.VenueAccount, every: timedelta = OBSERVE_EVERY) -> None:
     latest = selectors.latest_reconciliation(venue_account)
-    if _is_due(None if latest is None else latest.finished_at):
+    if _is_due(None if latest is None else latest.finished_at, every):
         reconcile_venue_account(venue_account=venue_account, market_at=selectors.get_clocks().market_at)
 
 

@@ -18,13 +18,15 @@ import golive.services
 import risk.services
 from controlplane.alerts.services import deliver_pending, raise_alert, resolve_alert
 from controlplane.audit.sealing import seal_streams
-from controlplane.cycle import recover_orders
+from controlplane.cycle import do_each, observe_accounts, recover_orders
 from trading import selectors, services
 
 logger = logging.getLogger(__name__)
 
 WATCHED = ("beat", "worker")
 SILENCE = timedelta(seconds=15)
+# Twice the workers' own interval: they come first while they live.
+OBSERVE_AFTER = timedelta(seconds=10)
 STOP_CHANNEL = "emergency_stop"
 
 
@@ -39,14 +41,23 @@ class Duty:
 
 def sweep_stops() -> None:
     """Start or resume the sweep of every stop that the venues have not confirmed."""
-    for event in risk.services.list_unfinished_stops():
-        risk.services.sweep_stop(event_id=event.pk, clocks=selectors.get_clocks())
+    do_each(
+        risk.services.list_unfinished_stops(),
+        lambda event: risk.services.sweep_stop(event_id=event.pk, clocks=selectors.get_clocks()),
+    )
 
 
 def pick_up_intents() -> None:
     """Send approved intents that a lost message or a dead worker left waiting, while they are valid."""
-    for intent in selectors.list_waiting_intents():
-        risk.services.execute_intent(intent_id=intent.pk, clocks=selectors.get_clocks())
+    do_each(
+        selectors.list_waiting_intents(),
+        lambda intent: risk.services.execute_intent(intent_id=intent.pk, clocks=selectors.get_clocks()),
+    )
+
+
+def compare_books() -> None:
+    """Keep the book true while no worker does: a position that nobody knows of has no stop."""
+    observe_accounts(every=OBSERVE_AFTER)
 
 
 def renew_leases() -> None:
@@ -91,6 +102,7 @@ DUTIES = (
     Duty(name="sweep", every=1.0, run=sweep_stops),
     Duty(name="recovery", every=1.0, run=recover_orders),
     Duty(name="intents", every=1.0, run=pick_up_intents),
+    Duty(name="books", every=5.0, run=compare_books),
     Duty(name="leases", every=5.0, run=renew_leases),
     Duty(name="risk", every=2.0, run=assess_risk),
     Duty(name="processes", every=5.0, run=watch_processes),
