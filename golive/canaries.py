@@ -3,6 +3,7 @@
 import time
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db.models.functions import Now
 
@@ -11,6 +12,8 @@ from golive.metrics import CANARY_ANSWERS
 from golive.models import Canary
 
 POLL_SECONDS = 0.02
+# What an interrupted pre-flight left behind goes with a later one.
+FORGOTTEN_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +26,9 @@ class RoundTrip:
 
 def release_canary() -> uuid.UUID:
     """Write the row and read it back; raises DatabaseError, or LookupError if it is not there."""
-    nonce = uuid.uuid4()
-    Canary.objects.create(nonce=nonce, asked_at=get_database_time())
+    nonce, now = uuid.uuid4(), get_database_time()
+    Canary.objects.filter(asked_at__lt=now - FORGOTTEN_AFTER).delete()
+    Canary.objects.create(nonce=nonce, asked_at=now)
     if not Canary.objects.filter(nonce=nonce).exists():
         raise LookupError(f"canary {nonce} was written and cannot be read")
     return nonce

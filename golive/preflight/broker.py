@@ -33,7 +33,7 @@ def measure_redis() -> tuple[Details, list[Finding]]:
         return _measure(client)
     except (redis.RedisError, OSError) as error:
         reason = find_redis_cause(error)
-        return {"reachable": False}, [Finding(reason=reason, text=first_line(error), next=restart("redis"))]
+        return {"reachable": False}, [Finding(reason=reason, text=first_line(error), next=restart("valkey"))]
     finally:
         client.close()
 
@@ -83,7 +83,7 @@ def measure_worker(nonce: uuid.UUID) -> tuple[Details, list[Finding]]:
         send_canary(nonce)
         names = ping_workers()
     except OperationalError as error:
-        return details, [Finding(reason="broker_unreachable", text=first_line(error), next=restart("redis"))]
+        return details, [Finding(reason="broker_unreachable", text=first_line(error), next=restart("valkey"))]
     details["ping"] = names or "no answer"
     trip = canaries.wait_for_answer(nonce, seconds=ANSWER_SECONDS if names else 0.5)
     details["round_trip_seconds"] = None if trip.answered_by is None else round(trip.seconds, 3)

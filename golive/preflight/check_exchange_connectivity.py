@@ -71,7 +71,7 @@ def judge(probe: VenueProbe, account: models.Account) -> Iterator[Finding]:
 def _finding(probe: VenueProbe, item: str, reason: str, text: str) -> Finding:
     steps = {"auth": "env | grep -o '^[A-Z]*_API_KEY[A-Z_]*'", "clock": "timedatectl status"}
     is_down = reason in {"refused", "timeout", "dns"} and settings.TRADING_ENVIRONMENT == "paper"
-    step = restart("venue") if is_down else steps.get(reason, RETRY)
+    step = restart(f"venue-{probe.venue}") if is_down else steps.get(reason, RETRY)
     return Finding(reason=reason, text=f"{probe.account}@{probe.venue} {item}: {text}", next=step)
 
 

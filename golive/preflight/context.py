@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 
+from controlplane.desk import is_desk_held
 from golive.core.values import CheckName, Finding, Purpose
 from trading import models
 from trading.selectors import list_accounts
@@ -29,11 +30,20 @@ def list_subjects(context: Context) -> list[models.Account]:
     return list(rows.filter(name=context.account) if context.account else rows)
 
 
+# Servers that are not ours, by the name of their service outside the embedded desk.
+SERVERS = {"postgres": "postgresql", "valkey": "valkey"}
+
+
 def restart(process: str) -> str:
-    """The command that brings a process back: the embedded desk's, or the host's service."""
-    if settings.TRADING_ENVIRONMENT == "paper":
-        return "python3 manage.py up"
-    return f"systemctl restart controlplane-{process}"
+    """The command that comes next for a process that is gone.
+
+    A running embedded desk restarts it by itself, so its log says why it does not stay up.
+    """
+    if settings.TRADING_ENVIRONMENT != "paper":
+        return f"systemctl restart {SERVERS.get(process, f'controlplane-{process}')}"
+    if is_desk_held(settings.STATE_DIR):
+        return f"tail -n 50 '{settings.STATE_DIR}/log/{process}.log'"
+    return "python3 manage.py up"
 
 
 def missing_account(context: Context) -> Finding:

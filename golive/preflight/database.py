@@ -56,7 +56,7 @@ def _describe(error: Exception) -> Finding:
         reason = "database_write_lost"
     else:
         reason = next((code for words, code in CAUSES.items() if words in str(error)), "database_error")
-    return Finding(reason=reason, text=first_line(error), next=restart("web"))
+    return Finding(reason=reason, text=first_line(error), next=restart("postgres"))
 
 
 def _judge_durability(durable: Mapping[str, str]) -> Iterator[Finding]:

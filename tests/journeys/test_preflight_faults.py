@@ -6,14 +6,16 @@
 import json
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controlplane.supervisor.options import free_port
-from tests.test_supervisor_up import begin, run, wait_ready
+from tests.test_supervisor_up import begin, run, wait_ready, wait_until
 
 PATIENCE_SECONDS = 90.0
 PASS = "pass"
@@ -60,8 +62,12 @@ def measure(home: Path) -> Verdicts:
     assert done.returncode == 1, done.stderr
     answer = json.loads(done.stdout)
     assert answer["passed"] + answer["failed"] == 6
+    return read_verdicts(answer["checks"])
+
+
+def read_verdicts(checks: list[dict[str, Any]]) -> Verdicts:
     verdicts: Verdicts = {}
-    for check in answer["checks"]:
+    for check in checks:
         is_good = check["status"] == PASS
         assert is_good or check["next"], check
         verdicts[check["name"]] = PASS if is_good else f"{check['status']}: {check['reason']}"
@@ -85,6 +91,25 @@ def held_down(home: Path, name: str) -> Iterator[None]:
         hold.unlink()
 
 
+def started_over_http(demo: dict[str, Any]) -> Verdicts:
+    """What a run says that the web process has started and not performed."""
+    run_id = ask(demo, "preflight-runs", body={"purpose": "golive"})["run_id"]
+    path = f"preflight-runs/{run_id}"
+    wait_until(lambda: ask(demo, path)["finished_at"] is not None, seconds=PATIENCE_SECONDS)
+    return read_verdicts(ask(demo, path)["checks"])
+
+
+def ask(demo: dict[str, Any], path: str, body: Any = None) -> dict[str, Any]:
+    request = urllib.request.Request(  # noqa: S310  an address of ours
+        f"{demo['url']}/api/v1/{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {demo['api_token']}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
 @pytest.fixture
 def home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="faults ") as folder:
@@ -93,8 +118,9 @@ def home() -> Iterator[Path]:
 
 def test_each_fault_turns_exactly_the_checks_it_must_and_each_comes_back(home):
     with begin(home, "up", "--json", "--port", str(free_port())) as supervisor:
-        wait_ready(supervisor)
+        demo = wait_ready(supervisor)
         wait_for(home, CALM, "a calm desk")
+        assert started_over_http(demo) == CALM
         for name, changes in FAULTS.items():
             with held_down(home, name):
                 wait_for(home, CALM | changes, f"{name} is down")

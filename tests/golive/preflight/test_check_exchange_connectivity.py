@@ -1,11 +1,10 @@
 import pytest
 
-from golive.preflight.check_exchange_connectivity import measure
+from golive.preflight.check_exchange_connectivity import JUDGES, measure
 from tests.golive.preflight.conftest import GOLIVE, reasons
-from trading.models import VenueSetting
+from trading.market import ProbeItem, VenueProbe
+from trading.models import Account, VenueSetting
 from trading.venues import close_gateways
-
-FUTURES = "/fapi/v1/"
 
 
 def test_every_item_of_the_primary_is_measured(desk):
@@ -90,3 +89,57 @@ def test_a_refused_test_order_fails(desk):
 @pytest.mark.django_db
 def test_without_an_account_there_is_nothing_to_check():
     assert reasons(measure(GOLIVE)) == ["no_account"]
+
+
+def judge_item(name: str, facts: dict[str, object], *, environment: str = "paper") -> str | None:
+    item = ProbeItem(name=name, facts=facts)
+    probe = VenueProbe(venue="binanceusdm", account="main", items=(item,))
+    said = JUDGES[name](facts, probe, Account(name="main", environment=environment))
+    return None if said is None else said[0]
+
+
+KEY = {"can_trade_futures": True, "can_withdraw": False, "can_transfer": False, "is_bound_to_address": True}
+
+
+@pytest.mark.parametrize(
+    ("facts", "environment", "reason"),
+    [
+        (KEY, "live", None),
+        (KEY | {"can_withdraw": True}, "live", "key_may_withdraw"),
+        (KEY | {"can_withdraw": True}, "paper", "key_may_withdraw"),
+        (KEY | {"can_trade_futures": False}, "live", "key_may_not_trade"),
+        ({"state": "not applicable"}, "demo", None),
+        ({"state": "not applicable"}, "live", "permissions_unknown"),
+    ],
+)
+def test_a_key_may_trade_and_nothing_else(settings, facts, environment, reason):
+    settings.TRADING_ENVIRONMENT = environment
+    assert judge_item("permissions", facts, environment=environment) == reason
+
+
+@pytest.mark.parametrize(
+    ("desk_runs_in", "account_is_for", "endpoint", "reason"),
+    [
+        ("paper", "paper", "http://127.0.0.1:8101", None),
+        ("live", "live", "https://fapi.binance.com", None),
+        ("demo", "demo", "https://demo-fapi.binance.com", None),
+        ("paper", "paper", "https://fapi.binance.com", "environment_mismatch"),
+        ("live", "live", "http://127.0.0.1:8101", "environment_mismatch"),
+        ("live", "live", "http://fapi.binance.com", "environment_mismatch"),
+        ("live", "paper", "https://fapi.binance.com", "environment_mismatch"),
+    ],
+)
+def test_the_one_switch_decides_where_orders_go(settings, desk_runs_in, account_is_for, endpoint, reason):
+    settings.TRADING_ENVIRONMENT = desk_runs_in
+    facts = {"environment": desk_runs_in, "endpoint": endpoint}
+    assert judge_item("environment", facts, environment=account_is_for) == reason
+
+
+def test_a_skew_within_a_second_is_none():
+    assert judge_item("skew_ms", {"skew_ms": -1000}) is None
+    assert judge_item("skew_ms", {"skew_ms": 1001}) == "clock"
+
+
+def test_a_symbol_that_the_venue_does_not_trade_is_named():
+    assert judge_item("instruments", {"trading": 3, "missing": ""}) is None
+    assert judge_item("instruments", {"trading": 3, "missing": "BNBUSDT"}) == "symbol_not_trading"
