@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.desk import DeskError
 from controlplane.supervisor.console import Console
 from controlplane.supervisor.options import (
     GENERATED_START,
@@ -20,6 +21,7 @@ from controlplane.supervisor.options import (
     check_port,
     free_port,
     load_market,
+    remember_candles,
 )
 from controlplane.supervisor.plan import Addresses, Plan, plan_venues
 
@@ -95,6 +97,16 @@ def test_candles_begin_after_a_warm_up_within_their_span(tmp_path):
     assert long.candle_set != market.candle_set
 
 
+def test_known_candles_are_not_read_again_and_changed_ones_are(tmp_path):
+    options = replace(DEFAULTS, candles=write_candles(tmp_path / "candles"))
+    market = load_market(options, tmp_path)
+    remember_candles(replace(market, candle_set="as remembered"), tmp_path)
+    assert load_market(options, tmp_path).candle_set == "as remembered"
+    (tmp_path / "candles" / "BTCUSDT.csv.gz").write_bytes(gzip.compress(b"spoilt"))
+    with pytest.raises(DeskError, match=r"^--candles: BTCUSDT\.csv\.gz, line 1: "):
+        load_market(options, tmp_path)
+
+
 def test_generated_candles_are_named_by_their_seed():
     one, two = (load_market(replace(DEFAULTS, seed=seed)) for seed in (1, 2))
     assert one.starts_at == two.starts_at == GENERATED_START
@@ -141,8 +153,8 @@ def test_each_venue_replays_the_desks_candles(tmp_path):
     assert venue.name == "venue-binanceusdm"
     command = " ".join(venue.command[1:]).partition("manage.py ")[2]
     assert command == (
-        f"simulated_venue --venue binanceusdm --port 8101 --state-dir {tmp_path}/venues/binanceusdm"
-        f" --seed 1 --candles {tmp_path}/candles"
+        "simulated_venue --skip-checks --venue binanceusdm --port 8101"
+        f" --state-dir {tmp_path}/venues/binanceusdm --seed 1 --candles {tmp_path}/candles"
     )
 
 

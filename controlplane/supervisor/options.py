@@ -1,6 +1,7 @@
 """What `manage.py up` was asked to do, checked before anything is touched."""
 
 import argparse
+import json
 import math
 import socket
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from controlplane.desk import ROOT, DeskError
+from controlplane.desk import ROOT, DeskError, read_json, write_private
 from controlplane.errors import DomainError
 from trading.simulator.candles import CandleError, load_candles
 from trading.simulator.feed import CandleFeed
@@ -17,6 +18,7 @@ from trading.simulator.generator import GeneratedFeed
 from trading.venue_config import load_venue_config
 
 DEFAULT_PORT, DEFAULT_SPEED, DEFAULT_SEED = 8000, 60, 1
+KNOWN_CANDLES = "candles.json"
 LONGEST_WARM_UP = timedelta(hours=6)
 # Generated markets always begin here, so that a seed means the same run on any day.
 GENERATED_START = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -29,6 +31,7 @@ class Market:
     venues: tuple[str, ...]
     candle_set: str
     starts_at: datetime
+    files: list[list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +98,42 @@ def read_options(values: Mapping[str, Any]) -> Options:
     )
 
 
-def load_market(options: Options) -> Market:
-    """Read config/venues.yaml and the candles through; raises DeskError naming file and line."""
+def load_market(options: Options, state_dir: Path | None = None) -> Market:
+    """Read config/venues.yaml and the candles through; raises DeskError naming file and line.
+
+    Candle files that this desk has read whole before, and that have not changed since, are taken as known.
+    """
     try:
         venues = load_venue_config(ROOT / "config" / "venues.yaml").venues
     except DomainError as error:
         raise DeskError(error.message) from error
-    candle_set, starts_at = read_candles(options)
-    return Market(venues=venues, candle_set=candle_set, starts_at=starts_at)
+    files = describe_files(options.candles)
+    known = None if state_dir is None or not files else read_json(state_dir / KNOWN_CANDLES)
+    if known and known["files"] == files:
+        candle_set, starts_at = known["candle_set"], datetime.fromisoformat(known["starts_at"])
+    else:
+        candle_set, starts_at = read_candles(options)
+    return Market(venues=venues, candle_set=candle_set, starts_at=starts_at, files=files)
+
+
+def remember_candles(market: Market, state_dir: Path) -> None:
+    content = {
+        "files": market.files,
+        "candle_set": market.candle_set,
+        "starts_at": market.starts_at.isoformat(),
+    }
+    write_private(state_dir / KNOWN_CANDLES, json.dumps(content))
+
+
+def describe_files(folder: Path | None) -> list[list[str]]:
+    """What changes when a file of the folder does; nothing where there is no such folder."""
+    if folder is None or not folder.is_dir():
+        return []
+    found = [(path, path.stat()) for path in sorted(folder.iterdir())]
+    return [
+        [str(path), str(status.st_size), str(status.st_mtime_ns), str(status.st_ctime_ns)]
+        for path, status in found
+    ]
 
 
 def read_candles(options: Options) -> tuple[str, datetime]:

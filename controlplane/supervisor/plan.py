@@ -12,6 +12,8 @@ from controlplane.supervisor.fleet import Program
 from controlplane.supervisor.options import Options, free_port
 
 SERVERS, VENUES, APPS = 0, 1, 2
+# The supervisor has run the checks already.
+CHECKED = ("--skip-checks",)
 # Who reads which keys: PREFIX_API_KEY, PREFIX_API_SECRET and, where a venue wants one, PREFIX_PASSPHRASE.
 KEY_PREFIXES = {"binanceusdm": "BINANCE", "bybit": "BYBIT", "okx": "OKX"}
 
@@ -116,7 +118,7 @@ def plan_alert_receiver(plan: Plan) -> Program:
 
 
 def _plan_venue(plan: Plan, venue: str, port: int) -> Program:
-    command = manage("simulated_venue", "--venue", venue, "--port", str(port))
+    command = manage("simulated_venue", *CHECKED, "--venue", venue, "--port", str(port))
     command += ["--state-dir", str(plan.state_dir / "venues" / venue), "--seed", str(plan.options.seed)]
     if plan.options.candles is not None:
         command += ["--candles", str(plan.options.candles)]
@@ -133,8 +135,7 @@ def plan_web(plan: Plan) -> Program:
 
 def plan_apps(plan: Plan) -> list[Program]:
     """Worker, beat and guard."""
-    # The supervisor has run the checks already.
-    celery = [sys.executable, "-m", "celery", "--quiet", "--skip-checks"]
+    celery = [sys.executable, "-m", "celery", "--quiet", *CHECKED]
     celery += ["--app", "controlplane", "--workdir", str(ROOT)]
     worker = [*celery, "worker", "--pool", "prefork", "--concurrency", "2", "--prefetch-multiplier", "1"]
     worker += ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
@@ -151,7 +152,7 @@ def plan_apps(plan: Plan) -> list[Program]:
             death_signal=signal.SIGQUIT,
         ),
         _program(plan, "beat", APPS, beat),
-        _program(plan, "guard", APPS, manage("guard")),
+        _program(plan, "guard", APPS, manage("guard", *CHECKED)),
     ]
 
 

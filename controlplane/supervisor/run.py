@@ -30,8 +30,16 @@ from controlplane.process import start_child, stop_child, tie_to_this_process
 from controlplane.supervisor.console import Console, describe_demo, describe_summary
 from controlplane.supervisor.fleet import Fleet, forget_dead_gauges
 from controlplane.supervisor.market import MarketClockKeeper
-from controlplane.supervisor.options import Market, Options, check_port, free_port, load_market
+from controlplane.supervisor.options import (
+    Market,
+    Options,
+    check_port,
+    free_port,
+    load_market,
+    remember_candles,
+)
 from controlplane.supervisor.plan import (
+    CHECKED,
     Addresses,
     Plan,
     choose_venue_ports,
@@ -45,7 +53,7 @@ from controlplane.supervisor.plan import (
 # What `--fresh` removes: names of ours only, whatever folder CONTROLPLANE_HOME names.
 STATE = (
     "pg", "pg.new", "valkey", "venues", "metrics", "log", "hold", "secrets.json", "demo.json", "desk.json",
-    "processes.json", "beat-schedule*", "alerts.jsonl",
+    "processes.json", "beat-schedule*", "alerts.jsonl", "candles.json",
 )  # fmt: skip
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK_SECONDS = 0.2
@@ -72,7 +80,7 @@ def run_up(options: Options) -> int:
     if environment != "paper":
         raise DeskError(f"up runs on paper only, and TRADING_ENVIRONMENT is {environment}")
     state_dir = get_state_dir()
-    market = load_market(options)
+    market = load_market(options, state_dir)
     make_state_dir(state_dir)
     for number in STOP_SIGNALS:
         signal.signal(number, raise_stopped)
@@ -81,6 +89,7 @@ def run_up(options: Options) -> int:
         if options.fresh:
             forget_state(state_dir)
             make_state_dir(state_dir)
+        remember_candles(market, state_dir)
         return Supervisor(state_dir, options, market).run()
 
 
@@ -177,14 +186,14 @@ class Supervisor:
         alias = "default" if plan.addresses.owner_url is None else "owner"
         self.clock.connect(plan.environment())
         if self.clock.needs_migration():
-            arguments = ["migrate", "--database", alias, "--skip-checks"]
+            arguments = ["migrate", "--database", alias, *CHECKED]
             self.finish("migrate", self.begin(plan, arguments, plan.owner_environment()))
         # After the migration, which may be what puts the guards of a table in place.
         self.clock.check_database()
         self.clock.start(self.market, speed=self.options.speed)
 
     def call(self, plan: Plan, command: str, environment: Mapping[str, str]) -> None:
-        self.finish(command, self.begin(plan, [command], environment))
+        self.finish(command, self.begin(plan, [command, *CHECKED], environment))
 
     def begin(
         self, plan: Plan, arguments: Sequence[str], environment: Mapping[str, str]
