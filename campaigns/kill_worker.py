@@ -152,11 +152,12 @@ def trade(pipe: int, seed: int) -> None:
 
 def approve(place: Any, symbol: str, held: Decimal, mark: Decimal) -> Any:
     """What the gate leaves behind when it allows an order."""
+    from risk.models import Decision
     from trading import models
 
     now, is_entry = datetime.now(UTC), held == 0
     tick = Decimal("0.01")
-    return models.OrderIntent.objects.create(
+    intent = models.OrderIntent.objects.create(
         account=place.account,
         venue_account=place,
         strategy=STRATEGY,
@@ -179,6 +180,22 @@ def approve(place: Any, symbol: str, held: Decimal, mark: Decimal) -> Any:
         limit_set_digest="0" * 64,
         valid_until=now + timedelta(seconds=5),
     )
+    Decision.objects.create(
+        id=intent.decision_id,
+        intent=intent,
+        account=place.account,
+        allowed=True,
+        reason="none",
+        breaches="[]",
+        outcomes="[]",
+        inputs="{}",
+        max_quantity=intent.quantity,
+        account_version=1,
+        limit_set_digest=intent.limit_set_digest,
+        code_version="0" * 64,
+        market_at=now,
+    )
+    return intent
 
 
 def guard() -> None:

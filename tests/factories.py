@@ -343,3 +343,23 @@ def make_desk() -> models.VenueAccount:
     for name in ("worker", "beat", "guard:sweep", "guard:recovery", "guard:leases", "guard:risk"):
         HeartbeatFactory(name=name)
     return place
+
+
+class DecisionFactory(factory.django.DjangoModelFactory):
+    """The stored decision that allows an intent; its id is the one that the intent names."""
+
+    class Meta:
+        model = "risk.Decision"
+
+    intent = factory.SubFactory(IntentFactory)
+    id = factory.LazyAttribute(lambda row: row.intent.decision_id)
+    account = factory.SelfAttribute("intent.account")
+    allowed = True
+    reason = "none"
+    breaches = outcomes = "[]"
+    inputs = "{}"
+    max_quantity = factory.SelfAttribute("intent.quantity")
+    account_version = 1
+    limit_set_digest = factory.SelfAttribute("intent.limit_set_digest")
+    code_version = "0" * 64
+    market_at = factory.SelfAttribute("intent.market_at")

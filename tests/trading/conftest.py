@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import (
+    DecisionFactory,
     IntentFactory,
     PermitFactory,
     PriceFactory,
@@ -98,7 +99,10 @@ class Desk:
             "signal_at": now,
             "market_at": now,
         }
-        return IntentFactory(**(facts | changes))
+        intent = IntentFactory(**(facts | changes))
+        if intent.decision_id is not None:
+            DecisionFactory(intent=intent)
+        return intent
 
     def approve_exit(self, **changes: Any) -> models.OrderIntent:
         position = self.position(changes.get("symbol", SYMBOL))

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from controlplane.alerts.models import Alert
 from controlplane.errors import NotFound
-from tests.factories import TargetOrderFactory
+from tests.factories import DecisionFactory, TargetOrderFactory
 from trading import dispatch, locks, models
 from trading.core.values import OrderPurpose
 from trading.venues import close_gateways
@@ -135,6 +135,27 @@ def test_the_door_stays_shut_for_what_was_not_approved_as_it_stands(
     assert intent.state == ("proposed" if code == "NOT_APPROVED" else "lapsed")
     assert desk.requests_to("POST", ORDER) == 0
     assert not models.Order.objects.exists()
+
+
+def test_the_door_asks_for_the_stored_decision_of_this_intent(desk: Any) -> None:
+    other = desk.approve()
+    borrowed = desk.approve()
+    models.OrderIntent.objects.filter(pk=other.pk).update(decision_id=None, state="lapsed")
+    models.OrderIntent.objects.filter(pk=borrowed.pk).update(decision_id=other.decision_id)
+    assert refuse(borrowed) == "NOT_APPROVED"
+
+    forged = desk.approve()
+    models.OrderIntent.objects.filter(pk=forged.pk).update(decision_id=10**12)
+    assert refuse(forged) == "NOT_APPROVED"
+    assert desk.requests_to("POST", ORDER) == 0
+
+
+def test_the_door_asks_whether_the_decision_allowed_it(desk: Any) -> None:
+    denied = desk.approve(state="proposed", decision_id=None)
+    decision = DecisionFactory(intent=denied, id=10**12, allowed=False, reason="STATE_HALTED")
+    models.OrderIntent.objects.filter(pk=denied.pk).update(state="approved", decision_id=decision.id)
+    assert refuse(denied) == "NOT_APPROVED"
+    assert desk.requests_to("POST", ORDER) == 0
 
 
 def test_every_scope_can_shut_the_door_for_entries(desk: Any) -> None:

@@ -97,7 +97,9 @@ PRICED = """
 CLAIM = f"""
 WITH {FENCE.format(lock="FOR UPDATE")}, verdict AS MATERIALIZED (
   SELECT m.wall_at, m.market_at, CASE
-    WHEN i.state <> 'approved' OR i.decision_id IS NULL THEN 'NOT_APPROVED'
+    WHEN i.state <> 'approved' OR i.decision_id IS NULL OR NOT EXISTS (
+      SELECT 1 FROM risk_decision r WHERE r.id = i.decision_id AND r.intent_id = i.id AND r.allowed
+        AND r.limit_set_digest = i.limit_set_digest) THEN 'NOT_APPROVED'
     WHEN NOT i.execute THEN 'JUDGEMENT_ONLY'
     {PERMITTED}
     {PRICED}
