@@ -1,0 +1,184 @@
+"""One bar from wish to protected position and out again, at the simulated venue."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from controlplane import cycle
+from tests.factories import PermitFactory, TradingStateFactory
+from trading import models, services
+from trading.core.values import Side
+from trading.selectors import get_clocks, get_position
+from trading.strategies import STRATEGIES, Enter, Leave, View
+
+SYMBOL = "ETHUSDT"
+BUY = Enter(side=Side.BUY, stop_ratio=Decimal("0.025"), target_ratio=Decimal("0.05"), reason="a test says so")
+OUT = Leave(reason="a test says so")
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """Wants to enter while it holds nothing, and out while it holds something."""
+
+    enter: Enter | None = BUY
+    leave: Leave | None = None
+    name: str = "trend"
+    version: str = "1"
+    interval: str = "1m"
+    lookback: int = 5
+
+    def propose(self, view: View) -> Enter | Leave | None:
+        return self.enter if view.holding is None else self.leave
+
+
+class Broken(Scripted):
+    def propose(self, view: View) -> Enter | Leave | None:
+        raise ZeroDivisionError
+
+
+def script(monkeypatch: pytest.MonkeyPatch, **wants: Any) -> None:
+    monkeypatch.setitem(STRATEGIES, "trend", Scripted(**wants))
+
+
+def run_cycle(desk: Any) -> models.CycleRun:
+    """Trade a bar that no cycle has had yet."""
+    bar_at = cycle.floor_to_bar(get_clocks().market_at) - timedelta(minutes=models.CycleRun.objects.count())
+    run = cycle._claim(desk.place.account, bar_at)
+    assert run is not None
+    cycle._run(run)
+    run.refresh_from_db()
+    return run
+
+
+def test_a_wish_becomes_a_protected_position_and_then_a_closed_trade(desk: Any, monkeypatch: Any) -> None:
+    script(monkeypatch)
+    entered = run_cycle(desk)
+    assert (entered.state, entered.detail) == ("done", {"order:filled": 1})
+    assert desk.held() > 0
+    assert desk.resting() == ["STOP_MARKET", "TAKE_PROFIT_MARKET"]
+
+    script(monkeypatch, enter=None, leave=OUT)
+    assert run_cycle(desk).detail == {"order:filled": 1}
+    assert desk.held() == 0
+    trade = models.Trade.objects.get()
+    assert (trade.closed_by, trade.net_pnl is not None) == ("exit", True)
+
+
+def test_a_bar_is_claimed_once(desk: Any) -> None:
+    bar_at = cycle.floor_to_bar(get_clocks().market_at)
+    assert cycle._claim(desk.place.account, bar_at) is not None
+    assert cycle._claim(desk.place.account, bar_at) is None
+
+
+def test_the_same_wish_of_the_same_bar_is_one_intent(desk: Any, monkeypatch: Any) -> None:
+    script(monkeypatch)
+    run = run_cycle(desk)
+    cycle._run(run)
+    assert models.OrderIntent.objects.filter(purpose="entry").count() == 1
+    assert len(desk.venue_orders()) == 1
+
+
+def test_an_assignment_that_cannot_be_seen_does_not_keep_another_from_leaving(
+    desk: Any, monkeypatch: Any
+) -> None:
+    script(monkeypatch)
+    run_cycle(desk)
+    services.assign_strategy(account=desk.place.account, strategy="a-lost-one", symbols=["GONEUSDT"])
+    services.assign_strategy(account=desk.place.account, strategy="reversion", symbols=["GONEUSDT"])
+
+    script(monkeypatch, enter=None, leave=OUT)
+    assert run_cycle(desk).state == "done"
+    assert desk.held() == 0
+
+
+def test_what_is_held_outside_of_an_assignment_may_only_be_left(desk: Any, monkeypatch: Any) -> None:
+    script(monkeypatch)
+    run_cycle(desk)
+    models.StrategyAssignment.objects.update(enabled=False)
+
+    script(monkeypatch, leave=OUT)
+    run_cycle(desk)
+    assert desk.held() == 0
+    run_cycle(desk)
+    assert models.OrderIntent.objects.filter(purpose="entry").count() == 1
+
+
+def test_an_exit_is_tried_while_the_book_cannot_be_compared(desk: Any, monkeypatch: Any) -> None:
+    script(monkeypatch)
+    run_cycle(desk)
+    models.ReconciliationRun.objects.all().delete()
+    desk.fault("error_before", path="/fapi/v1/income", status=500, times=100)
+
+    script(monkeypatch, enter=None, leave=OUT)
+    run_cycle(desk)
+    assert desk.held() == 0
+
+
+def test_a_venue_that_is_away_opens_nothing_and_ends_the_bar(desk: Any, monkeypatch: Any) -> None:
+    script(monkeypatch)
+    desk.fault("error_before", status=503, times=10_000)
+    run = run_cycle(desk)
+    assert run.finished_at is not None
+    assert not models.Order.objects.exists()
+
+
+def test_a_bug_fails_the_cycle_and_is_not_hidden(desk: Any, monkeypatch: Any) -> None:
+    monkeypatch.setitem(STRATEGIES, "trend", Broken())
+    with pytest.raises(ZeroDivisionError):
+        run_cycle(desk)
+    run = models.CycleRun.objects.get()
+    assert (run.state, run.detail) == ("failed", {"code": "bug"})
+
+
+def test_a_cycle_that_was_killed_does_not_stay_running(desk: Any) -> None:
+    long_ago = get_clocks().wall_at - timedelta(hours=1)
+    killed = models.CycleRun.objects.create(
+        account=desk.place.account, bar_at=long_ago, state="running", started_at=long_ago
+    )
+    assert cycle._claim(desk.place.account, cycle.floor_to_bar(get_clocks().market_at)) is not None
+    killed.refresh_from_db()
+    assert (killed.state, killed.detail) == ("failed", {"code": "worker_died"})
+
+
+def test_one_failure_does_not_keep_the_others_from_their_turn() -> None:
+    seen: list[int] = []
+
+    def act(item: int) -> None:
+        seen.append(item)
+        if item == 1:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cycle.do_each([1, 2, 3], act)
+    assert seen == [1, 2, 3]
+
+
+def test_an_account_without_a_venue_does_not_keep_the_others_from_trading(
+    desk: Any, monkeypatch: Any
+) -> None:
+    script(monkeypatch)
+    homeless = models.Account.objects.create(name="a-homeless-one", environment="paper")
+    PermitFactory(account=homeless)
+    TradingStateFactory(scope="account:a-homeless-one")
+    cycle.run_due_cycles()
+    states = dict(models.CycleRun.objects.values_list("account__name", "state"))
+    assert states == {"a-homeless-one": "failed", desk.place.account.name: "done"}
+
+
+def test_prices_and_book_are_read_between_bars_when_they_are_due(desk: Any) -> None:
+    models.MarketPrice.objects.all().delete()
+    cycle.observe_accounts()
+    read = models.MarketPrice.objects.get(symbol=SYMBOL).read_at
+    runs = models.ReconciliationRun.objects.count()
+
+    cycle.observe_accounts()
+    assert models.MarketPrice.objects.get(symbol=SYMBOL).read_at == read
+    assert models.ReconciliationRun.objects.count() == runs
+
+
+def test_a_flat_strategy_has_no_holding(desk: Any) -> None:
+    assert get_position(desk.place, SYMBOL) is None
+    assert cycle._get_holding(desk.place, SYMBOL, "trend") is None
