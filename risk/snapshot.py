@@ -136,7 +136,7 @@ ANCHORS = """
 
 POSITIONS = """
   SELECT coalesce(json_agg(json_build_object('venue', v.venue, 'symbol', p.symbol, 'strategy', p.strategy,
-    'quantity', p.quantity, 'mark', m.mark, 'mark_at', m.at,
+    'quantity', p.quantity, 'mark', m.mark, 'mark_at', m.at, 'target_price', i.take_profit,
     'stop_price', (
       SELECT o.trigger_price FROM trading_order o
       WHERE o.venue_account_id = p.venue_account_id AND o.symbol = p.symbol
@@ -145,6 +145,7 @@ POSITIONS = """
       ORDER BY o.id DESC LIMIT 1)) ORDER BY v.venue, p.symbol), '[]')
   FROM trading_position p
   JOIN trading_venueaccount v ON v.id = p.venue_account_id
+  LEFT JOIN trading_orderintent i ON i.id = p.entry_intent_id
   LEFT JOIN trading_marketprice m ON m.venue = v.venue AND m.symbol = p.symbol
   WHERE v.account_id = (SELECT account_id FROM subject) AND p.quantity <> 0
 """

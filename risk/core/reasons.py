@@ -61,6 +61,7 @@ class ReasonCode(StrEnum):
     TAKE_PROFIT_MISSING = "TAKE_PROFIT_MISSING"
     TAKE_PROFIT_WRONG_SIDE = "TAKE_PROFIT_WRONG_SIDE"
     TAKE_PROFIT_OUTSIDE_BAND = "TAKE_PROFIT_OUTSIDE_BAND"
+    PROTECTION_DIFFERS = "PROTECTION_DIFFERS"
     VENUE_SETTING_UNKNOWN = "VENUE_SETTING_UNKNOWN"
     VENUE_LEVERAGE_TOO_HIGH = "VENUE_LEVERAGE_TOO_HIGH"
     MARGIN_MODE_NOT_ISOLATED = "MARGIN_MODE_NOT_ISOLATED"
@@ -144,6 +145,7 @@ DESCRIPTIONS: dict[ReasonCode, str] = {
     ReasonCode.TAKE_PROFIT_MISSING: "the entry has no take-profit",
     ReasonCode.TAKE_PROFIT_WRONG_SIDE: "the take-profit is on the loss's side of the entry",
     ReasonCode.TAKE_PROFIT_OUTSIDE_BAND: "the take-profit distance is outside the profile's band",
+    ReasonCode.PROTECTION_DIFFERS: "the position keeps its stop and target, and the order asks for others",
     ReasonCode.VENUE_SETTING_UNKNOWN: "leverage and margin mode were not read back from the venue lately",
     ReasonCode.VENUE_LEVERAGE_TOO_HIGH: "the venue's leverage setting is above the profile's",
     ReasonCode.MARGIN_MODE_NOT_ISOLATED: "the symbol's margin mode is not isolated",

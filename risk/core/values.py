@@ -122,7 +122,10 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionFacts:
-    """A position of the account. `stop_price` is None unless that stop was verified at the venue."""
+    """A position of the account. `stop_price` is None unless that stop was verified at the venue.
+
+    `target_price` is what the entry that opened the position asked for; it is kept to the end.
+    """
 
     venue: str
     symbol: str
@@ -131,6 +134,7 @@ class PositionFacts:
     mark: Decimal | None
     mark_at: datetime | None
     stop_price: Decimal | None
+    target_price: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -226,7 +226,7 @@ def permit(**changes: Any) -> PermitFacts:
 
 
 def position(**changes: Any) -> PositionFacts:
-    """Long 0.6 SOLUSDT with a verified stop."""
+    """Long 0.6 SOLUSDT with a verified stop, and a target."""
     base = PositionFacts(
         venue="binanceusdm",
         symbol="SOLUSDT",
@@ -235,6 +235,7 @@ def position(**changes: Any) -> PositionFacts:
         mark=D(150),
         mark_at=MARKET_AT,
         stop_price=D("146.25"),
+        target_price=D("157.5"),
     )
     return replace(base, **changes)
 

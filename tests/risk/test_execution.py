@@ -125,10 +125,31 @@ def test_what_was_asked_for_judgement_only_is_refused_at_the_door(desk):
 
 
 def test_the_open_position_counts_for_the_next_entry(desk):
-    assert execute(ask(desk)).summary == "order:filled"
+    first = ask(desk)
+    assert execute(first).summary == "order:filled"
+    look_again(desk)
+
+    denied = execute(ask(desk, stop_loss=first.stop_loss, take_profit=first.take_profit))
+
+    assert denied.decision.reason == "POSITION_NOTIONAL"
+
+
+def look_again(desk):
     assess_global_risk(clocks=get_clocks())
     reconcile_venue_account(venue_account=desk.place, market_at=get_clocks().market_at)
 
-    denied = execute(ask(desk))
 
-    assert denied.decision.reason == "POSITION_NOTIONAL"
+def test_an_entry_that_joins_keeps_the_one_stop_and_asks_for_no_other(desk):
+    size = round_to_grid(D(30) / desk.refresh_price(), D("0.001"), "ROUND_DOWN")
+    first = ask(desk, quantity=size)
+    assert execute(first).summary == "order:filled"
+    look_again(desk)
+
+    other = execute(ask(desk, quantity=size, stop_loss=first.stop_loss + TICK))
+    assert other.summary == "denied:PROTECTION_DIFFERS"
+    joined = execute(ask(desk, quantity=size, stop_loss=first.stop_loss, take_profit=first.take_profit))
+
+    assert joined.summary == "order:filled", joined.decision.breaches
+    stops = facts.Order.objects.filter(purpose="stop_loss", state="open")
+    assert [stop.trigger_price for stop in stops] == [first.stop_loss]
+    assert desk.held() == 2 * size

@@ -151,6 +151,23 @@ def test_a_position_with_a_verified_stop_counts_its_distance_and_without_one_its
     assert judge(desk.ask_doge(account)).allowed
 
 
+def test_an_entry_joins_its_position_only_under_the_protection_in_force():
+    account = desk.make_desk()
+    opening = desk.ask(account, quantity=D("0.1"), execute=False)
+    position = desk.hold(account, quantity=D("0.1"), entry_intent=opening)
+    stop_of(position, "146.25")
+
+    same = judge(desk.ask(account, quantity=D("0.1"), execute=False))
+    wider = judge(desk.ask(account, quantity=D("0.1"), stop_loss=D("146.24"), execute=False))
+    further = judge(desk.ask(account, quantity=D("0.1"), take_profit=D(158), execute=False))
+
+    assert same.allowed, same.breaches
+    assert codes(wider) == codes(further) == ["PROTECTION_DIFFERS"]
+    breach = json.loads(wider.breaches)[0]
+    assert D(breach["limit"].split()[1].strip(",")) == D("146.25")
+    assert all(explain_decision(row.pk).agrees for row in (same, wider, further))
+
+
 def stop_of(position: facts.Position, trigger: str = "147") -> facts.Order:
     clocks = get_clocks()
     account = position.venue_account.account

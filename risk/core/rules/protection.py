@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from risk.core.reasons import ReasonCode
-from risk.core.rules.case import LimitedCase, breach, plain, ratio
+from risk.core.rules.case import Case, LimitedCase, breach, plain, ratio
 from risk.core.values import Breach
 
 
@@ -33,6 +33,30 @@ def permits_targets_in_the_band(case: LimitedCase) -> Breach | None:
         return breach(ReasonCode.TAKE_PROFIT_WRONG_SIDE, measured=target, limit=entry)
     least, most = case.limits.min_target_ratio, case.limits.max_target_ratio
     return _outside_band(ReasonCode.TAKE_PROFIT_OUTSIDE_BAND, distance, entry, least, most)
+
+
+def permits_the_protection_in_force(case: Case) -> Breach | None:
+    """An entry that joins a position asks for exactly the stop and target that the position has.
+
+    One stop closes the whole position and it stays where the first entry put it (RISK.md rule 5):
+    the joined part is judged by what will rest, not by a wish. An unknown stop or target denies.
+    """
+    intent = case.intent
+    wanted = (intent.stop_loss, intent.take_profit)
+    for item in case.snapshot.positions:
+        if (item.symbol, item.venue) != (intent.symbol, intent.venue):
+            continue
+        if item.stop_price is None:
+            return breach(ReasonCode.POSITION_UNPROTECTED, measured=item.quantity)
+        if wanted != (item.stop_price, item.target_price):
+            in_force = _show_pair(item.stop_price, item.target_price)
+            return breach(ReasonCode.PROTECTION_DIFFERS, measured=_show_pair(*wanted), limit=in_force)
+    return None
+
+
+def _show_pair(stop: Decimal | None, target: Decimal | None) -> str:
+    named = [("stop", stop), ("target", target)]
+    return ", ".join(f"{name} {'none' if price is None else plain(price)}" for name, price in named)
 
 
 def _outside_band(

@@ -30,6 +30,7 @@ ENTRY_RULES: tuple[Rule, ...] = (
     ownership.permits_one_entry_at_a_time,
     ownership.permits_clean_symbols,
     ownership.permits_protected_positions,
+    protection.permits_the_protection_in_force,
 )
 
 LIMIT_RULES: tuple[LimitRule, ...] = (

@@ -74,6 +74,7 @@ def _positive_facts(snapshot: Snapshot) -> Iterator[Named]:
     for held in snapshot.positions:
         yield f"mark of {held.symbol}", held.mark
         yield f"stop of {held.symbol}", held.stop_price
+        yield f"target of {held.symbol}", held.target_price
     for waiting in snapshot.pending:
         yield f"pending mark of {waiting.symbol}", waiting.mark
         yield f"pending quantity of {waiting.symbol}", waiting.quantity

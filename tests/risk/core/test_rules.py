@@ -422,6 +422,27 @@ TRIPLES = [
         None,
     ),
     (
+        protection.permits_the_protection_in_force,
+        known(positions=(build.position(), replace(DOGE_LONG, stop_price=D("0.19")))),
+        (known(positions=(build.position(stop_price=D("146.24")),)), "PROTECTION_DIFFERS"),
+        (known(positions=(build.position(target_price=None),)), "PROTECTION_DIFFERS"),
+    ),
+    (
+        protection.permits_the_protection_in_force,
+        known(positions=(build.position(venue="bybit", stop_price=D(146)),)),
+        (known(positions=(build.position(target_price=D("157.51")),)), "PROTECTION_DIFFERS"),
+        (known(positions=(build.position(stop_price=None),)), "POSITION_UNPROTECTED"),
+    ),
+    (
+        protection.permits_the_protection_in_force,
+        case(),
+        (
+            case(asked=intent(stop_loss=None), known=snapshot(positions=(build.position(),))),
+            "PROTECTION_DIFFERS",
+        ),
+        None,
+    ),
+    (
         protection.permits_stops_in_the_band,
         asked(stop_loss=D("142.5")),
         (asked(stop_loss=D("142.49")), "STOP_LOSS_OUTSIDE_BAND"),
@@ -761,6 +782,7 @@ BAD = [D("NaN"), D("Infinity"), D(-1), D(0)]
         lambda bad: snapshot(instrument=build.instrument(lot_size=bad)),
         lambda bad: snapshot(positions=(build.position(mark=bad),)),
         lambda bad: snapshot(positions=(build.position(stop_price=bad),)),
+        lambda bad: snapshot(positions=(build.position(target_price=bad),)),
         lambda bad: snapshot(pending=(build.pending(quantity=bad),)),
         lambda bad: snapshot(pending=(build.pending(price=bad),)),
         lambda bad: snapshot(pending=(build.pending(stop_loss=bad),)),
