@@ -94,7 +94,8 @@ INSTRUMENT = """
 """
 
 SETTING = """
-  SELECT json_build_object('leverage', e.leverage, 'margin_mode', e.margin_mode, 'read_at', e.read_at)
+  SELECT json_build_object('leverage', e.leverage, 'margin_mode', e.margin_mode,
+    'max_stop_ratio', e.max_stop_ratio, 'read_at', e.read_at)
   FROM trading_venuesetting e, subject s
   WHERE e.venue_account_id = s.venue_account_id AND e.symbol = s.symbol
 """

@@ -295,6 +295,7 @@ class VenueSettingFactory(factory.django.DjangoModelFactory):
     symbol = "XRPUSDT"
     leverage = 2
     margin_mode = "isolated"
+    max_stop_ratio = Decimal("0.245")
     read_at = factory.LazyFunction(timezone.now)
 
 

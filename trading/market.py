@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from django.conf import settings
 from django.db.models.functions import Now
@@ -10,7 +10,13 @@ from django.db.models.functions import Now
 from controlplane.errors import Conflict, NotFound, Unavailable
 from trading import models, selectors
 from trading.core import values
-from trading.core.margin import Bracket, choose_leverage
+from trading.core.margin import (
+    SAFETY_MULTIPLE,
+    Bracket,
+    choose_leverage,
+    find_bracket,
+    liquidation_distance_ratio,
+)
 from trading.venue_config import VenueConfig, VenueTerms, load_venue_config
 from trading.venues import open_gateway
 from trading.venues.gateway import Cause, Gateway, VenueError, VenueUnavailable
@@ -34,6 +40,7 @@ __all__ = [
 ]
 
 INSTRUMENTS_LIVE_FOR = timedelta(minutes=10)
+RATIO_PLACES = Decimal("1e-8")
 
 
 class BracketUnknown(Unavailable):
@@ -164,9 +171,19 @@ def prepare_symbol(
     """Set one-way, single-asset, isolated and a safe leverage; read all back; store it (RISK.md 3.8).
 
     `leverage` is the profile's; `notional` (USDT) the largest position intended, where absent the
-    venue's first bracket is taken. Raises BracketUnknown, LeverageUnsafe, SettingsNotTaken, VenueError.
+    venue's first bracket is taken. The widest stop that the leverage read back allows is stored with
+    it. Raises BracketUnknown, LeverageUnsafe, SettingsNotTaken, VenueError.
     """
-    chosen = _choose_leverage(venue_account, symbol, leverage, stop_ratio, market_at, notional)
+    brackets = _get_brackets(venue_account, symbol)
+    largest = brackets[0].notional_cap if notional is None else notional
+    chosen = choose_leverage(
+        brackets=brackets, notional=largest, stop_distance_ratio=stop_ratio, leverage_cap=leverage
+    )
+    if chosen is None:
+        raise LeverageUnsafe(
+            f"{symbol}@{venue_account.venue}: no leverage keeps liquidation at twice a stop"
+            f" distance of {stop_ratio}"
+        )
     gateway = _open(venue_account.venue, venue_account.account.name)
     mode = gateway.ensure_account_mode()
     found = gateway.ensure_symbol_settings(symbol, chosen, isolated=True)
@@ -186,37 +203,36 @@ def prepare_symbol(
     row, _ = models.VenueSetting.objects.update_or_create(
         venue_account=venue_account,
         symbol=symbol,
-        defaults={"leverage": found.leverage, "margin_mode": "isolated", "read_at": Now()},
+        defaults={
+            "leverage": found.leverage,
+            "margin_mode": "isolated",
+            "max_stop_ratio": _measure_max_stop(brackets, largest, found.leverage),
+            "read_at": Now(),
+        },
     )
     row.refresh_from_db()
     return row
 
 
-def _choose_leverage(
-    venue_account: models.VenueAccount,
-    symbol: str,
-    leverage: int,
-    stop_ratio: Decimal,
-    market_at: datetime,
-    notional: Decimal | None,
-) -> int:
+def _get_brackets(venue_account: models.VenueAccount, symbol: str) -> tuple[Bracket, ...]:
     get_or_refresh_instrument(venue_account=venue_account, symbol=symbol)
     row = selectors.get_instrument_row(venue_account.venue, symbol)
     brackets = () if row is None else read_brackets(row)
     if not brackets:
         raise BracketUnknown(f"{symbol}@{venue_account.venue}: no margin brackets")
-    chosen = choose_leverage(
-        brackets=brackets,
-        notional=brackets[0].notional_cap if notional is None else notional,
-        stop_distance_ratio=stop_ratio,
-        leverage_cap=leverage,
+    return brackets
+
+
+def _measure_max_stop(brackets: Sequence[Bracket], notional: Decimal, leverage: int) -> Decimal | None:
+    """Half the nearer side's liquidation distance, rounded down; None if no bracket holds the notional."""
+    bracket = find_bracket(brackets, notional)
+    if bracket is None:
+        return None
+    nearest = min(
+        liquidation_distance_ratio(side=side, leverage=leverage, notional=notional, bracket=bracket)
+        for side in values.Side
     )
-    if chosen is None:
-        raise LeverageUnsafe(
-            f"{symbol}@{venue_account.venue}: no leverage keeps liquidation at twice a stop"
-            f" distance of {stop_ratio}"
-        )
-    return chosen
+    return (nearest / SAFETY_MULTIPLE).quantize(RATIO_PLACES, rounding=ROUND_DOWN)
 
 
 # Probe --------------------------------------------------------------------------------------------

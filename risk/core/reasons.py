@@ -65,6 +65,7 @@ class ReasonCode(StrEnum):
     VENUE_SETTING_UNKNOWN = "VENUE_SETTING_UNKNOWN"
     VENUE_LEVERAGE_TOO_HIGH = "VENUE_LEVERAGE_TOO_HIGH"
     MARGIN_MODE_NOT_ISOLATED = "MARGIN_MODE_NOT_ISOLATED"
+    LIQUIDATION_TOO_NEAR = "LIQUIDATION_TOO_NEAR"
     MESSAGE_RATE_UNKNOWN = "MESSAGE_RATE_UNKNOWN"
     MESSAGE_RATE = "MESSAGE_RATE"
     TRADE_COUNT_UNKNOWN = "TRADE_COUNT_UNKNOWN"
@@ -149,6 +150,7 @@ DESCRIPTIONS: dict[ReasonCode, str] = {
     ReasonCode.VENUE_SETTING_UNKNOWN: "leverage and margin mode were not read back from the venue lately",
     ReasonCode.VENUE_LEVERAGE_TOO_HIGH: "the venue's leverage setting is above the profile's",
     ReasonCode.MARGIN_MODE_NOT_ISOLATED: "the symbol's margin mode is not isolated",
+    ReasonCode.LIQUIDATION_TOO_NEAR: "liquidation would be nearer than twice the stop distance",
     ReasonCode.MESSAGE_RATE_UNKNOWN: "the account's order rate is not known",
     ReasonCode.MESSAGE_RATE: "too many orders were approved in this minute",
     ReasonCode.TRADE_COUNT_UNKNOWN: "the number of today's entries is not known",

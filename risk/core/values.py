@@ -157,10 +157,15 @@ class PendingFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingFacts:
-    """Leverage and margin mode of the symbol as last read back; `read_at` is wall time."""
+    """Leverage and margin mode of the symbol as last read back; `read_at` is wall time.
+
+    `max_stop_ratio` is the widest stop, as a share of entry, that keeps liquidation at twice the
+    stop distance under that leverage.
+    """
 
     leverage: int
     margin_mode: str
+    max_stop_ratio: Decimal | None
     read_at: datetime
 
 

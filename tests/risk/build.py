@@ -259,6 +259,17 @@ def pending(**changes: Any) -> PendingFacts:
     return replace(base, **changes)
 
 
+def setting(**changes: Any) -> SettingFacts:
+    """Twice, isolated; liquidation at 49 %, so stops up to 24.5 %."""
+    base = SettingFacts(
+        leverage=2,
+        margin_mode="isolated",
+        max_stop_ratio=D("0.245"),
+        read_at=WALL_AT - timedelta(minutes=5),
+    )
+    return replace(base, **changes)
+
+
 def snapshot(**changes: Any) -> Snapshot:
     base = Snapshot(
         wall_at=WALL_AT,
@@ -270,7 +281,7 @@ def snapshot(**changes: Any) -> Snapshot:
         permit=permit(),
         allowed_symbols=("DOGEUSDT", "SOLUSDT"),
         instrument=instrument(),
-        setting=SettingFacts(leverage=2, margin_mode="isolated", read_at=WALL_AT - timedelta(minutes=5)),
+        setting=setting(),
         prices=prices(),
         balance=balance(),
         anchors=anchors(),

@@ -96,7 +96,12 @@ def refresh(account: facts.Account, *, equity: Any = 1100) -> None:
         facts.VenueSetting.objects.update_or_create(
             venue_account=place,
             symbol=symbol,
-            defaults={"leverage": 2, "margin_mode": "isolated", "read_at": clocks.wall_at},
+            defaults={
+                "leverage": 2,
+                "margin_mode": "isolated",
+                "max_stop_ratio": D("0.245"),
+                "read_at": clocks.wall_at,
+            },
         )
     models.GlobalRisk.objects.create(level="OK", checked_at=clocks.wall_at, market_at=clocks.market_at)
 

@@ -168,6 +168,21 @@ def test_an_entry_joins_its_position_only_under_the_protection_in_force():
     assert all(explain_decision(row.pk).agrees for row in (same, wider, further))
 
 
+def test_a_setting_chosen_for_a_nearer_stop_or_of_unknown_room_denies():
+    account = desk.make_desk()
+    settings = facts.VenueSetting.objects.filter(symbol="SOLUSDT")
+    assert judge(desk.ask(account, execute=False)).allowed
+
+    settings.update(leverage=2, max_stop_ratio=D("0.025"))
+    near = judge(desk.ask(account, execute=False))
+    settings.update(max_stop_ratio=None)
+    unknown = judge(desk.ask(account, execute=False))
+
+    assert codes(near) == ["LIQUIDATION_TOO_NEAR"]
+    assert codes(unknown) == ["VENUE_SETTING_UNKNOWN"]
+    assert all(explain_decision(row.pk).agrees for row in (near, unknown))
+
+
 def stop_of(position: facts.Position, trigger: str = "147") -> facts.Order:
     clocks = get_clocks()
     account = position.venue_account.account

@@ -53,6 +53,7 @@ def make_wide_desk(name: str = "main", **changes: Any) -> facts.Account:
             symbol=symbol,
             leverage=2,
             margin_mode="isolated",
+            max_stop_ratio=D("0.245"),
             read_at=clocks.wall_at,
         )
     return account

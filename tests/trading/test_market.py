@@ -174,6 +174,20 @@ def test_a_symbol_is_made_isolated_at_a_safe_leverage_and_stored_as_read_back(
     assert models.VenueSetting.objects.count() == 1
 
 
+def test_the_widest_stop_that_the_leverage_allows_is_stored_with_it(
+    venue: Any, venue_account: models.VenueAccount
+) -> None:
+    row = prepare(venue_account, notional=Decimal(100))
+    brackets = market.read_brackets(models.Instrument.objects.get(venue=VENUE, symbol=SYMBOL))
+    ratio = brackets[0].maintenance_ratio
+    # A short is liquidated first; a first bracket has no maintenance amount.
+    exact = (Decimal(1) / 3 - ratio) / (1 + ratio) / 2
+    assert exact - Decimal("1e-8") < row.max_stop_ratio <= exact
+    assert prepare(venue_account, leverage=2).max_stop_ratio > Decimal("0.24")
+    tight = prepare(venue_account, leverage=50)
+    assert Decimal("0.02") <= tight.max_stop_ratio < Decimal("0.022")
+
+
 def test_without_brackets_nothing_is_set(venue: Any, venue_account: models.VenueAccount) -> None:
     refresh()
     models.Instrument.objects.update(brackets=[])

@@ -32,6 +32,7 @@ class Fill(models.Model):
         constraints = (
             models.UniqueConstraint(name="fill_once", fields=("venue_account", "symbol", "venue_fill_id")),
         )
+        indexes = (models.Index(name="fill_recent", fields=("venue_account", "market_at")),)
 
     def __str__(self) -> str:
         return f"{self.side} {self.quantity} {self.symbol} at {self.price}"

@@ -52,12 +52,17 @@ class Instrument(models.Model):
 
 
 class VenueSetting(models.Model):
-    """Leverage and margin mode of a symbol as last set and read back at the venue."""
+    """Leverage and margin mode of a symbol as last set and read back at the venue.
+
+    `max_stop_ratio` is half the distance to liquidation under that leverage, as a share of entry:
+    no stop may be farther away (RISK.md 3.8). Null is not known and denies entries.
+    """
 
     venue_account = models.ForeignKey(VenueAccount, on_delete=models.PROTECT, related_name="settings")
     symbol = models.CharField(max_length=20)
     leverage = models.PositiveSmallIntegerField()
     margin_mode = models.CharField(max_length=10)
+    max_stop_ratio = models.DecimalField(max_digits=12, decimal_places=8, null=True)
     read_at = models.DateTimeField()
 
     class Meta:

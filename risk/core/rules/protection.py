@@ -1,9 +1,10 @@
 """Where stop-loss and take-profit stand."""
 
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
+from risk.core.measures import entry_price
 from risk.core.reasons import ReasonCode
-from risk.core.rules.case import Case, LimitedCase, breach, plain, ratio
+from risk.core.rules.case import RATIO_PLACES, Case, LimitedCase, breach, plain, ratio
 from risk.core.values import Breach
 
 
@@ -33,6 +34,28 @@ def permits_targets_in_the_band(case: LimitedCase) -> Breach | None:
         return breach(ReasonCode.TAKE_PROFIT_WRONG_SIDE, measured=target, limit=entry)
     least, most = case.limits.min_target_ratio, case.limits.max_target_ratio
     return _outside_band(ReasonCode.TAKE_PROFIT_OUTSIDE_BAND, distance, entry, least, most)
+
+
+def permits_stops_before_liquidation(case: LimitedCase) -> Breach | None:
+    """max |e - stop| / e over e in {mark, P_in} <= the setting's max_stop_ratio (RISK.md rule 8).
+
+    The setting's ratio is half the liquidation distance under the leverage read back; it may have
+    been chosen for another stop. Unknown denies.
+    """
+    intent, setting, prices = case.intent, case.snapshot.setting, case.snapshot.prices
+    if intent.stop_loss is None:
+        return breach(ReasonCode.STOP_LOSS_MISSING)
+    if prices is None:
+        return breach(ReasonCode.PRICE_UNKNOWN, measured=intent.symbol)
+    if setting is None or setting.max_stop_ratio is None:
+        text = "how far a stop may be from entry under the venue's leverage is not known"
+        return breach(ReasonCode.VENUE_SETTING_UNKNOWN, measured=intent.symbol, text=text)
+    entries = (prices.mark, entry_price(intent.side, intent.price, prices.mark, case.limits))
+    widest = max(abs(entry - intent.stop_loss) / entry for entry in entries)
+    if widest <= setting.max_stop_ratio:
+        return None
+    measured = widest.quantize(RATIO_PLACES, rounding=ROUND_UP)
+    return breach(ReasonCode.LIQUIDATION_TOO_NEAR, measured=measured, limit=setting.max_stop_ratio)
 
 
 def permits_the_protection_in_force(case: Case) -> Breach | None:

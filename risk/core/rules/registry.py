@@ -45,6 +45,7 @@ LIMIT_RULES: tuple[LimitRule, ...] = (
     facts.permits_fresh_balances,
     facts.permits_a_priced_book,
     facts.permits_known_venue_settings,
+    protection.permits_stops_before_liquidation,
     protection.permits_stops_in_the_band,
     protection.permits_targets_in_the_band,
     book.permits_trades_per_day,

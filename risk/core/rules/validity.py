@@ -85,6 +85,8 @@ def _positive_facts(snapshot: Snapshot) -> Iterator[Named]:
 def _signed_facts(snapshot: Snapshot) -> Iterator[Named]:
     if snapshot.instrument is not None:
         yield "min price", snapshot.instrument.min_price
+    if snapshot.setting is not None:
+        yield "max stop ratio", snapshot.setting.max_stop_ratio
     if snapshot.balance is not None:
         yield "wallet", snapshot.balance.wallet
         yield "equity", snapshot.balance.equity

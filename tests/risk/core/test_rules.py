@@ -25,7 +25,6 @@ from risk.core.values import (
     MessageWindow,
     ReconciliationFacts,
     RiskLevel,
-    SettingFacts,
 )
 from tests.risk import build
 from tests.risk.build import MARKET_AT, WALL_AT, case, intent, limits, loose_limits, snapshot
@@ -36,6 +35,8 @@ SECOND = timedelta(seconds=1)
 HALTED, REDUCING = TradingStateName.HALTED, TradingStateName.REDUCING
 LOOSE = loose_limits(max_position_notional=D(10**9))
 DOGE_LONG = build.position(symbol="DOGEUSDT", quantity=D(500), mark=D("0.2"), stop_price=D("0.196"))
+SHORT = intent(side=Side.SELL, stop_loss=D("153.75"), take_profit=D("142.5"))
+PASSIVE = intent(order_type=OrderType.LIMIT, price=D(149))
 UNPRICED = build.position(symbol="DOGEUSDT", mark=None, mark_at=None)
 
 
@@ -317,28 +318,51 @@ TRIPLES = [
     ),
     (
         facts.permits_known_venue_settings,
-        known(setting=SettingFacts(leverage=2, margin_mode="isolated", read_at=WALL_AT)),
-        (
-            known(setting=SettingFacts(leverage=3, margin_mode="isolated", read_at=WALL_AT)),
-            "VENUE_LEVERAGE_TOO_HIGH",
-        ),
+        known(setting=build.setting(read_at=WALL_AT - timedelta(hours=1))),
+        (known(setting=build.setting(leverage=3)), "VENUE_LEVERAGE_TOO_HIGH"),
         (known(setting=None), "VENUE_SETTING_UNKNOWN"),
     ),
     (
         facts.permits_known_venue_settings,
         case(),
+        (known(setting=build.setting(margin_mode="cross")), "MARGIN_MODE_NOT_ISOLATED"),
         (
-            known(setting=SettingFacts(leverage=2, margin_mode="cross", read_at=WALL_AT)),
-            "MARGIN_MODE_NOT_ISOLATED",
-        ),
-        (
-            known(
-                setting=SettingFacts(
-                    leverage=2, margin_mode="isolated", read_at=WALL_AT - timedelta(hours=1, seconds=1)
-                )
-            ),
+            known(setting=build.setting(read_at=WALL_AT - timedelta(hours=1, seconds=1))),
             "VENUE_SETTING_UNKNOWN",
         ),
+    ),
+    (
+        # The far edge of the collar, 150.75, is farther from the stop at 146.25 than mark: 2.9851 %.
+        protection.permits_stops_before_liquidation,
+        known(setting=build.setting(max_stop_ratio=D("0.02985075"))),
+        (known(setting=build.setting(max_stop_ratio=D("0.02985074"))), "LIQUIDATION_TOO_NEAR"),
+        (known(setting=build.setting(max_stop_ratio=None)), "VENUE_SETTING_UNKNOWN"),
+    ),
+    (
+        # A short at the near edge, 149.25, is liquidated the sooner: 4.5 / 149.25 = 3.0151 %.
+        protection.permits_stops_before_liquidation,
+        case(asked=SHORT, known=snapshot(setting=build.setting(max_stop_ratio=D("0.03015076")))),
+        (
+            case(asked=SHORT, known=snapshot(setting=build.setting(max_stop_ratio=D("0.03015075")))),
+            "LIQUIDATION_TOO_NEAR",
+        ),
+        (known(setting=None), "VENUE_SETTING_UNKNOWN"),
+    ),
+    (
+        # A limit below mark: mark is the worse of the two, 3.75 / 150 = 2.5 %.
+        protection.permits_stops_before_liquidation,
+        case(asked=PASSIVE, known=snapshot(setting=build.setting(max_stop_ratio=D("0.025")))),
+        (
+            case(asked=PASSIVE, known=snapshot(setting=build.setting(max_stop_ratio=D("0.02499999")))),
+            "LIQUIDATION_TOO_NEAR",
+        ),
+        (known(prices=None), "PRICE_UNKNOWN"),
+    ),
+    (
+        protection.permits_stops_before_liquidation,
+        case(),
+        (known(setting=build.setting(max_stop_ratio=D(-1))), "LIQUIDATION_TOO_NEAR"),
+        (asked(stop_loss=None), "STOP_LOSS_MISSING"),
     ),
     (
         facts.permits_a_priced_book,
@@ -802,6 +826,7 @@ def test_a_fact_that_is_no_positive_number_is_invalid(damaged, bad):
         lambda bad: snapshot(anchors=build.anchors(day=bad)),
         lambda bad: snapshot(positions=(build.position(quantity=bad),)),
         lambda bad: snapshot(instrument=build.instrument(min_price=bad)),
+        lambda bad: snapshot(setting=build.setting(max_stop_ratio=bad)),
     ],
 )
 def test_a_signed_fact_that_is_not_finite_is_invalid(damaged, bad):
