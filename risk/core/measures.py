@@ -41,7 +41,8 @@ class Book:
     """The account's book without the order in question; USDT.
 
     `other_notional` is gross over the symbols that the order is not about; `pending_notional` is of
-    entries that have not filled; `symbols` are held or pending.
+    entries that have not filled in the order's symbol at its venue, `other_pending_notional` of all
+    others; `symbols` are held or pending.
     """
 
     holdings: tuple[Holding, ...]
@@ -49,6 +50,7 @@ class Book:
     symbol_risk: Decimal
     total_risk: Decimal
     pending_notional: Decimal
+    other_pending_notional: Decimal
     symbols: frozenset[str]
 
 
@@ -107,6 +109,7 @@ def measure_book(intent: Intent, snapshot: Snapshot, limits: Limits) -> Book | N
     if not all(is_priced(item.mark, item.mark_at, snapshot.market_at, limits) for item in everything):
         return None
     holdings = tuple(_collect(snapshot.positions, pending))
+    here, elsewhere = _split_pending(intent, pending)
     risks = [(item.symbol, _risk_of(item, limits)) for item in everything]
     return Book(
         holdings=holdings,
@@ -115,9 +118,22 @@ def measure_book(intent: Intent, snapshot: Snapshot, limits: Limits) -> Book | N
         ),
         symbol_risk=sum((risk for symbol, risk in risks if symbol == intent.symbol), ZERO),
         total_risk=sum((risk for _, risk in risks), ZERO),
-        pending_notional=sum((item.quantity * _count_price(item) for item in pending), ZERO),
+        pending_notional=here,
+        other_pending_notional=elsewhere,
         symbols=frozenset(item.symbol for item in everything),
     )
+
+
+def _split_pending(intent: Intent, pending: Iterable[PendingFacts]) -> tuple[Decimal, Decimal]:
+    """Notional (USDT) pending in the order's symbol at its venue, and everywhere else."""
+    here = elsewhere = ZERO
+    for item in pending:
+        notional = item.quantity * _count_price(item)
+        if (item.symbol, item.venue) == (intent.symbol, intent.venue):
+            here += notional
+        else:
+            elsewhere += notional
+    return here, elsewhere
 
 
 def is_priced(mark: Decimal | None, mark_at: datetime | None, market_at: datetime, limits: Limits) -> bool:

@@ -53,8 +53,9 @@ def permits_leverage(case: LimitedCase) -> Breach | None:
 def permits_margin_use(case: LimitedCase) -> Breach | None:
     """(margin in use + margin of pending entries + N / venue leverage) / E <= limit.
 
-    Margin in use is the venue's; pending entries count in full at the symbol's leverage, even where
-    the venue already holds margin for them.
+    Margin in use is the venue's; pending entries count in full, even where the venue already holds
+    margin for them: those of the symbol at its leverage, all others at their whole notional, as the
+    leverage of another symbol is not at hand.
     """
     balance, setting, price = case.snapshot.balance, case.snapshot.setting, case.count_price
     if balance is None:
@@ -64,7 +65,8 @@ def permits_margin_use(case: LimitedCase) -> Breach | None:
     if price is None or case.book is None:
         code = ReasonCode.PRICE_UNKNOWN if price is None else ReasonCode.BOOK_PRICE_UNKNOWN
         return breach(code, measured=case.intent.symbol)
-    added = (case.book.pending_notional + case.intent.quantity * price) / setting.leverage
+    at_leverage = case.book.pending_notional + case.intent.quantity * price
+    added = at_leverage / setting.leverage + case.book.other_pending_notional
     margin = balance.initial_margin + added
     return _share(ReasonCode.MARGIN_USE, margin, balance.equity, case.limits.max_margin_ratio)
 

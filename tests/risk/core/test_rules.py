@@ -35,6 +35,7 @@ SECOND = timedelta(seconds=1)
 HALTED, REDUCING = TradingStateName.HALTED, TradingStateName.REDUCING
 LOOSE = loose_limits(max_position_notional=D(10**9))
 DOGE_LONG = build.position(symbol="DOGEUSDT", quantity=D(500), mark=D("0.2"), stop_price=D("0.196"))
+PENDING_HERE = build.pending(symbol="SOLUSDT", quantity=D("0.4"), mark=D(150))
 SHORT = intent(side=Side.SELL, stop_loss=D("153.75"), take_profit=D("142.5"))
 PASSIVE = intent(order_type=OrderType.LIMIT, price=D(149))
 UNPRICED = build.position(symbol="DOGEUSDT", mark=None, mark_at=None)
@@ -616,19 +617,39 @@ TRIPLES = [
         (known(balance=None), "BALANCE_UNKNOWN"),
     ),
     (
+        # 775 + 90 / 2 + 60: the leverage of a pending entry's symbol is not known, so its notional counts.
         book.permits_margin_use,
         loosely(
-            snapshot(balance=build.balance(initial_margin=D(805)), pending=(build.pending(),)),
+            snapshot(balance=build.balance(initial_margin=D(775)), pending=(build.pending(),)),
             max_margin_ratio=D("0.8"),
         ),
         (
             loosely(
-                snapshot(balance=build.balance(initial_margin=D("805.1")), pending=(build.pending(),)),
+                snapshot(balance=build.balance(initial_margin=D("775.1")), pending=(build.pending(),)),
                 max_margin_ratio=D("0.8"),
             ),
             "MARGIN_USE",
         ),
         (known(setting=None), "VENUE_SETTING_UNKNOWN"),
+    ),
+    (
+        # 805 + (90 + 60) / 2: what is pending in the symbol itself counts at its leverage.
+        book.permits_margin_use,
+        loosely(
+            snapshot(balance=build.balance(initial_margin=D(805)), pending=(PENDING_HERE,)),
+            max_margin_ratio=D("0.8"),
+        ),
+        (
+            loosely(
+                snapshot(
+                    balance=build.balance(initial_margin=D(805)),
+                    pending=(replace(PENDING_HERE, venue="bybit"),),
+                ),
+                max_margin_ratio=D("0.8"),
+            ),
+            "MARGIN_USE",
+        ),
+        None,
     ),
     (book.permits_margin_use, case(), None, (known(prices=None), "PRICE_UNKNOWN")),
     (book.permits_margin_use, case(), None, (known(positions=(UNPRICED,)), "BOOK_PRICE_UNKNOWN")),
