@@ -14,7 +14,6 @@ from functools import partial
 from typing import TypedDict, TypeVar
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 import risk.services
@@ -93,10 +92,10 @@ def floor_to_bar(at: datetime) -> datetime:
 
 
 def _claim(account: models.Account, bar_at: datetime) -> models.CycleRun | None:
-    try:
-        with transaction.atomic():
-            run = models.CycleRun.objects.create(account=account, bar_at=bar_at, state="running")
-    except IntegrityError:
+    run, is_mine = models.CycleRun.objects.get_or_create(
+        account=account, bar_at=bar_at, defaults={"state": "running"}
+    )
+    if not is_mine:
         return None
     # A cycle that runs no more was killed: its task cannot live this long.
     models.CycleRun.objects.filter(
