@@ -126,5 +126,5 @@ def test_each_fault_turns_exactly_the_checks_it_must_and_each_comes_back(home):
                 wait_for(home, CALM | changes, f"{name} is down")
             wait_for(home, CALM, f"{name} is back")
         shown = run(home, "preflight")
-        assert "RESULTS: 5 passed, 1 failed" in shown.stdout
+        assert "RESULTS: 5 passed, 1 failed" in shown.stdout, shown.stdout
         assert "STEP 1: check_stress_scenarios: never_run" in shown.stdout
