@@ -183,12 +183,16 @@ ORPHANS = """
       WHERE p.venue_account_id = s.venue_account_id AND p.symbol = s.symbol AND p.quantity <> 0)
 """
 
+# Orders, not round trips: an entry that joins a position is one more. Each counts by its first fill.
 ENTRIES_TODAY = """
   SELECT count(*) FROM (
-    SELECT 1 FROM trading_trade t
-    WHERE t.venue_account_id IN (SELECT x.id FROM trading_venueaccount x
+    SELECT 1 FROM trading_fill f JOIN trading_order o ON o.id = f.order_id
+    WHERE f.venue_account_id IN (SELECT x.id FROM trading_venueaccount x
         WHERE x.account_id = (SELECT account_id FROM subject))
-      AND t.opened_at >= %(day_start)s LIMIT %(counted_entries)s
+      AND f.market_at >= %(day_start)s AND o.purpose = 'entry'
+      AND NOT EXISTS (SELECT 1 FROM trading_fill e
+        WHERE e.order_id = f.order_id AND (e.market_at, e.id) < (f.market_at, f.id))
+    LIMIT %(counted_entries)s
   ) AS newest
 """
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from controlplane.errors import NotFound
@@ -227,8 +227,15 @@ def list_equity_curve(
 
 
 def count_entries_since(account: models.Account, since: datetime) -> int:
-    """Entries with a first fill at or after the (market) moment; exits never count."""
-    return models.Trade.objects.filter(venue_account__account=account, opened_at__gte=since).count()
+    """Entry orders with their first fill at or after the (market) moment; exits never count."""
+    earlier = models.Fill.objects.filter(order=OuterRef("order"), market_at__lt=since)
+    fills = models.Fill.objects.filter(
+        ~Exists(earlier),
+        venue_account__account=account,
+        market_at__gte=since,
+        order__purpose=OrderPurpose.ENTRY,
+    )
+    return fills.values("order").distinct().count()
 
 
 def latest_reconciliation(

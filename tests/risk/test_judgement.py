@@ -1,7 +1,9 @@
 """Judging on the real database: what is read, what is stored, and who wins."""
 
 import json
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -166,6 +168,66 @@ def test_an_entry_joins_its_position_only_under_the_protection_in_force():
     breach = json.loads(wider.breaches)[0]
     assert D(breach["limit"].split()[1].strip(",")) == D("146.25")
     assert all(explain_decision(row.pk).agrees for row in (same, wider, further))
+
+
+def test_every_entry_filled_today_counts_and_not_each_round_trip():
+    account = desk.make_desk()
+    today = get_clocks().market_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    for number in range(20):
+        entered(account, today, today, name=f"e{number}")
+    entered(account, today - timedelta(seconds=1), today, name="yesterday")
+    entered(account, name="unfilled")
+    entered(account, today, name="exit", purpose="exit", reduce_only=True)
+
+    decision = judge(desk.ask(account))
+
+    assert codes(decision) == ["TRADES_PER_DAY"]
+    assert json.loads(decision.breaches)[0]["measured"] == "21"
+    assert explain_decision(decision.pk).agrees
+
+
+def test_an_order_of_yesterday_that_goes_on_filling_is_not_one_of_today():
+    account = desk.make_desk()
+    today = get_clocks().market_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    for number in range(19):
+        entered(account, today, today, name=f"e{number}")
+    entered(account, today - timedelta(seconds=1), today, name="yesterday")
+
+    assert judge(desk.ask(account)).allowed
+
+
+def entered(account: facts.Account, *times: datetime, name: str, **changes: Any) -> None:
+    """A settled order of SOLUSDT with one fill at each of the (market) times."""
+    place = desk.place_of(account)
+    body = {"purpose": "entry", "reduce_only": False} | changes
+    order = facts.Order.objects.create(
+        intent=desk.ask(account, execute=False),
+        venue_account=place,
+        symbol="SOLUSDT",
+        client_order_id=name,
+        side="buy",
+        order_type="market",
+        quantity=D("0.02"),
+        state="filled",
+        market_at=get_clocks().market_at,
+        **body,
+    )
+    for number, at in enumerate(times):
+        facts.Fill.objects.create(
+            venue_account=place,
+            order=order,
+            symbol="SOLUSDT",
+            venue_fill_id=f"{name}-{number}",
+            venue_order_id=name,
+            side="buy",
+            quantity=D("0.01"),
+            price=150,
+            fee=0,
+            fee_asset="USDT",
+            realised_pnl=0,
+            is_maker=False,
+            market_at=at,
+        )
 
 
 def test_a_setting_chosen_for_a_nearer_stop_or_of_unknown_room_denies():
