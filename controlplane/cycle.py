@@ -307,15 +307,25 @@ def _exit_body(wish: Wish) -> WishBody:
 
 
 def _prepare_symbol(venue_account: models.VenueAccount, symbol: str, signal: Enter, limits: Limits) -> None:
-    """Set and read back leverage and isolated margin where that is not known or no longer fresh."""
+    """Set and read back isolated margin and a leverage safe for this stop, where not known or not fresh.
+
+    What is held keeps its leverage: changing it would move the liquidation of a position that nobody
+    has judged anew.
+    """
     setting = selectors.get_venue_setting(venue_account, symbol)
     clocks = selectors.get_clocks()
-    if setting is None or clocks.wall_at - setting.read_at >= SETTINGS_LIVE_FOR:
-        market.prepare_symbol(
-            venue_account=venue_account,
-            symbol=symbol,
-            leverage=int(limits.max_leverage),
-            notional=limits.max_position_notional,
-            stop_ratio=signal.stop_ratio,
-            market_at=clocks.market_at,
-        )
+    # The gate measures the stop from the far edge of the collar.
+    stop_room = (signal.stop_ratio + limits.collar_ratio) / (1 - limits.collar_ratio)
+    is_safe = setting is not None and (setting.max_stop_ratio or 0) >= stop_room
+    is_fresh = setting is not None and clocks.wall_at - setting.read_at < SETTINGS_LIVE_FOR
+    position = selectors.get_position(venue_account, symbol)
+    if (is_safe and is_fresh) or (position is not None and position.quantity != 0):
+        return
+    market.prepare_symbol(
+        venue_account=venue_account,
+        symbol=symbol,
+        leverage=int(limits.max_leverage),
+        notional=limits.max_position_notional,
+        stop_ratio=stop_room,
+        market_at=clocks.market_at,
+    )
