@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controlplane import cycle
+from risk.selectors import get_active_limits
 from tests.factories import PermitFactory, TradingStateFactory
 from trading import models, services
 from trading.core.values import Side
@@ -177,6 +178,20 @@ def test_prices_and_book_are_read_between_bars_when_they_are_due(desk: Any) -> N
     cycle.observe_accounts()
     assert models.MarketPrice.objects.get(symbol=SYMBOL).read_at == read
     assert models.ReconciliationRun.objects.count() == runs
+
+
+def test_what_is_held_keeps_its_leverage_and_what_is_flat_is_prepared(desk: Any, monkeypatch: Any) -> None:
+    limits = get_active_limits(desk.place.account)
+    old = get_clocks().wall_at - timedelta(hours=2)
+    models.VenueSetting.objects.update(read_at=old)
+    cycle._prepare_symbol(desk.place, SYMBOL, BUY, limits)
+    assert models.VenueSetting.objects.get().read_at > old
+
+    script(monkeypatch)
+    run_cycle(desk)
+    models.VenueSetting.objects.update(read_at=old)
+    cycle._prepare_symbol(desk.place, SYMBOL, BUY, limits)
+    assert models.VenueSetting.objects.get().read_at == old
 
 
 def test_a_flat_strategy_has_no_holding(desk: Any) -> None:
