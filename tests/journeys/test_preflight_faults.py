@@ -112,7 +112,7 @@ def ask(demo: dict[str, Any], path: str, body: Any = None) -> dict[str, Any]:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="faults ") as folder:
+    with tempfile.TemporaryDirectory(prefix="faults ", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
@@ -128,3 +128,5 @@ def test_each_fault_turns_exactly_the_checks_it_must_and_each_comes_back(home):
         shown = run(home, "preflight")
         assert "RESULTS: 5 passed, 1 failed" in shown.stdout, shown.stdout
         assert "STEP 1: check_stress_scenarios: never_run" in shown.stdout
+        supervisor.terminate()
+        supervisor.wait(timeout=60)
