@@ -223,7 +223,9 @@ class Watch:
             self._seen = entry["number"]
             if entry["method"] == "POST" and entry["path"] in ("/fapi/v1/order", "/fapi/v1/algoOrder"):
                 params = entry["params"]
-                self.sent[params.get("newClientOrderId") or params["clientAlgoId"]] += 1
+                # A request that was cut off by the kill carries no id, and the venue refuses it.
+                if name := params.get("newClientOrderId") or params.get("clientAlgoId"):
+                    self.sent[name] += 1
         state = ask(self.address, "state")
         stopped = {algo["symbol"] for algo in state["algos"] if algo["type"] == "STOP_MARKET"}
         held = {position["symbol"] for position in state["positions"]}

@@ -496,3 +496,19 @@ def test_what_a_dead_worker_left_is_settled_before_the_next_order(desk: Any) -> 
     assert desk.resting() == ["STOP_MARKET", "TAKE_PROFIT_MARKET"]
     (target,) = models.Order.objects.filter(purpose="take_profit", state="open")
     assert target.quantity == Decimal("0.08")
+
+
+def test_an_exit_that_a_dead_workers_exit_has_forestalled_raises_no_alarm(desk: Any) -> None:
+    """The first exit was taken, unseen by us, between the look-up and the second one."""
+    send(desk.approve())
+    desk.fault("lost_answer", method="POST", path=ORDER)
+    desk.fault("error_before", method="GET", path=ORDER, status=503)
+    first = send(desk.approve_exit())
+    assert first.state == "unknown"
+    second = send(desk.approve_exit())
+    assert (second.state, second.venue_code) == ("rejected", "-2022")
+    first.refresh_from_db()
+    assert first.state == "filled"
+    assert (desk.position().quantity, desk.resting()) == (0, [])
+    assert not Alert.objects.exists()
+    assert not models.Order.objects.filter(purpose="safety_close").exists()

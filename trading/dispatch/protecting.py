@@ -100,14 +100,15 @@ def close_position(*, position_id: int, purpose: OrderPurpose = OrderPurpose.SAF
         position.refresh_from_db()
         if position.quantity == 0:
             _clear(place, position.symbol, gateway)
+            _resolve(place, position.symbol)
     return position
 
 
 def look_again(order: models.Order, gateway: Gateway) -> None:
-    """Where the venue refused to reduce, a stop or target may have done it already: look them up."""
+    """Where the venue refused to reduce, another order may have done it already: look them all up."""
     if order.state == OrderState.REJECTED and order.purpose != OrderPurpose.ENTRY:
-        for sibling in list_unsettled(order.venue_account, order.symbol, *PROTECTIONS):
-            settle(sibling, gateway)
+        for other in list_unsettled(order.venue_account, order.symbol):
+            settle(other, gateway)
 
 
 def settle_leftovers(venue_account: models.VenueAccount, symbol: str, gateway: Gateway) -> None:
@@ -127,6 +128,7 @@ def restore(venue_account: models.VenueAccount, symbol: str, gateway: Gateway) -
         position = _get_held(venue_account, symbol)
     if position is None:
         _clear(venue_account, symbol, gateway)
+        _resolve(venue_account, symbol)
 
 
 def _get_held(venue_account: models.VenueAccount, symbol: str) -> models.Position | None:
@@ -193,6 +195,7 @@ def _ensure(position: models.Position, plan: Plan, gateway: Gateway) -> Protecti
         if outcome.code == ANOTHER_CLOSING_STOP:
             _cancel_closing_stops(position, gateway)
         elif order.state == OrderState.REJECTED:
+            look_again(order, gateway)
             return Protection.REFUSED
     return Protection.UNCERTAIN
 
@@ -263,7 +266,7 @@ def _note_stop(position: models.Position) -> None:
     with transaction.atomic():
         if trips.mark_protected(position, held):
             _stamp(position, "stop_verified_at")
-            _resolve(position)
+            _resolve(position.venue_account, position.symbol)
 
 
 def _stamp(position: models.Position, column: str) -> None:
@@ -314,8 +317,6 @@ def _close(position: models.Position, gateway: Gateway, purpose: OrderPurpose) -
     if position.quantity != 0:
         trips.mark_unprotected(position)
         _tell(position)
-    else:
-        _resolve(position)
 
 
 def _slice(position: models.Position) -> list[Decimal]:
@@ -336,22 +337,19 @@ def _clear(venue_account: models.VenueAccount, symbol: str, gateway: Gateway) ->
         cancel(order, gateway)
 
 
-def _scope(position: models.Position) -> str:
-    return f"{position.venue_account}:{position.symbol}"
-
-
 def _tell(position: models.Position) -> None:
-    logger.error("%s: neither protected nor closed", _scope(position))
+    scope = f"{position.venue_account}:{position.symbol}"
+    logger.error("%s: neither protected nor closed", scope)
     with transaction.atomic():
         raise_alert(
             code=ALERT,
             severity="critical",
-            scope=_scope(position),
-            text=f"{_scope(position)}: a position of {position.quantity} has no stop at the venue and could"
+            scope=scope,
+            text=f"{scope}: a position of {position.quantity} has no stop at the venue and could"
             " not be closed; it is tried again every second",
             wall_at=selectors.get_clocks().wall_at,
         )
 
 
-def _resolve(position: models.Position) -> None:
-    resolve_alert(code=ALERT, scope=_scope(position), wall_at=selectors.get_clocks().wall_at)
+def _resolve(venue_account: models.VenueAccount, symbol: str) -> None:
+    resolve_alert(code=ALERT, scope=f"{venue_account}:{symbol}", wall_at=selectors.get_clocks().wall_at)
