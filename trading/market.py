@@ -184,10 +184,27 @@ def prepare_symbol(
             f"{symbol}@{venue_account.venue}: no leverage keeps liquidation at twice a stop"
             f" distance of {stop_ratio}"
         )
+    taken = _set_and_read_back(venue_account, symbol, chosen)
+    row, _ = models.VenueSetting.objects.update_or_create(
+        venue_account=venue_account,
+        symbol=symbol,
+        defaults={
+            "leverage": taken,
+            "margin_mode": "isolated",
+            "max_stop_ratio": _measure_max_stop(brackets, largest, taken),
+            "read_at": Now(),
+        },
+    )
+    row.refresh_from_db()
+    return row
+
+
+def _set_and_read_back(venue_account: models.VenueAccount, symbol: str, leverage: int) -> int:
+    """The leverage that the venue reads back; raises SettingsNotTaken if anything is not as asked."""
     gateway = _open(venue_account.venue, venue_account.account.name)
     mode = gateway.ensure_account_mode()
-    found = gateway.ensure_symbol_settings(symbol, chosen, isolated=True)
-    asked = (True, True, chosen, True, False)
+    found = gateway.ensure_symbol_settings(symbol, leverage, isolated=True)
+    asked = (True, True, leverage, True, False)
     have = (
         mode.is_one_way,
         mode.is_single_asset,
@@ -200,18 +217,7 @@ def prepare_symbol(
             f"{symbol}@{venue_account.venue}: asked for (one-way, single-asset, leverage, isolated,"
             f" auto-add margin) {asked}, read back {have}"
         )
-    row, _ = models.VenueSetting.objects.update_or_create(
-        venue_account=venue_account,
-        symbol=symbol,
-        defaults={
-            "leverage": found.leverage,
-            "margin_mode": "isolated",
-            "max_stop_ratio": _measure_max_stop(brackets, largest, found.leverage),
-            "read_at": Now(),
-        },
-    )
-    row.refresh_from_db()
-    return row
+    return found.leverage
 
 
 def _get_brackets(venue_account: models.VenueAccount, symbol: str) -> tuple[Bracket, ...]:
