@@ -38,7 +38,7 @@ def digest_of_database() -> dict[str, str]:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
         tables = [name for (name,) in cursor.fetchall() if name not in IGNORED_TABLES]
         parts = [
-            f"SELECT '{name}', md5(string_agg(t::text, '|' ORDER BY t::text)) FROM \"{name}\" t"  # noqa: S608
+            f"SELECT '{name}', md5(string_agg(t::text, '|' ORDER BY t::text)) FROM \"{name}\" t"
             for name in tables
         ]
         cursor.execute(" UNION ALL ".join(parts))
