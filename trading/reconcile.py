@@ -220,7 +220,8 @@ def _adopt(
     if first is None or any(not is_given_up(order, wall_at) for order in unknown):
         return []
     since = max(earliest_at, _choose_start(venue_account, first))
-    fills = gateway.fetch_fills(symbol, since=since)
+    # The venue counts in milliseconds, so that it may tell one from just before.
+    fills = [fill for fill in gateway.fetch_fills(symbol, since=since) if fill.at > first.market_at]
     booked = ledger.apply_fills(venue_account=venue_account, fills=fills, adopt=True)
     return [fill for fill in booked if fill.order_id is None]
 
