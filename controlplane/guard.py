@@ -18,7 +18,7 @@ import golive.services
 import risk.services
 from controlplane.alerts.services import deliver_pending, raise_alert, resolve_alert
 from controlplane.audit.sealing import seal_streams
-from controlplane.cycle import do_each, observe_accounts, recover_orders
+from controlplane.cycle import OBSERVE_EVERY, do_each, observe_accounts, recover_orders
 from trading import selectors, services
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 WATCHED = ("beat", "worker")
 SILENCE = timedelta(seconds=15)
 # Twice the workers' own interval: they come first while they live.
-OBSERVE_AFTER = timedelta(seconds=10)
+OBSERVE_AFTER = 2 * OBSERVE_EVERY
 STOP_CHANNEL = "emergency_stop"
 
 
