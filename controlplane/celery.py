@@ -1,10 +1,16 @@
 """The Celery application: broker from settings, a static schedule, no result backend."""
 
 import os
+import signal
+import threading
+import time
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_shutdown
+from celery.signals import worker_init, worker_process_shutdown
+
+# How long a worker has to end by itself once its supervisor is gone.
+GRACE_SECONDS = 10.0
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 
@@ -20,3 +26,18 @@ def forget_live_gauges(*, pid: int, **_: Any) -> None:
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def end_with_the_supervisor(**_: Any) -> None:
+    """A worker that looks for a broker that is gone may miss the signal of its supervisor's death."""
+    supervisor = os.environ.get("CONTROLPLANE_SUPERVISOR")
+    if supervisor and os.getpgrp() == os.getpid():
+        threading.Thread(target=_outlive_by_grace, args=(int(supervisor),), daemon=True).start()
+
+
+def _outlive_by_grace(supervisor: int) -> None:
+    while os.getppid() == supervisor:
+        time.sleep(1.0)
+    time.sleep(GRACE_SECONDS)
+    os.killpg(os.getpgrp(), signal.SIGKILL)

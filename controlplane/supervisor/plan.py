@@ -76,7 +76,8 @@ class Plan:
     def environment(self) -> dict[str, str]:
         """The environment of the desk's processes."""
         kept = {name: value for name, value in os.environ.items() if not is_replaced(name)}
-        return kept | self.settings() | {"PYTHONUNBUFFERED": "1", "CONTROLPLANE_NO_BOOTSTRAP": "1"}
+        own = {"PYTHONUNBUFFERED": "1", "CONTROLPLANE_NO_BOOTSTRAP": "1"}
+        return kept | self.settings() | own | {"CONTROLPLANE_SUPERVISOR": str(os.getpid())}
 
     def owner_environment(self) -> dict[str, str]:
         if self.addresses.owner_url is None:
