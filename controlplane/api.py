@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from ninja import NinjaAPI, Query, Router, Schema
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
+from ninja.parser import Parser
 from ninja.renderers import BaseRenderer
 
 from controlplane.approvals.core import TokenScope
@@ -16,7 +17,8 @@ from controlplane.audit.models import AuditEvent
 from controlplane.auth import BearerToken
 from controlplane.idempotency import answer_once
 from controlplane.intake import request_order
-from controlplane.problems import Problem, map_errors
+from controlplane.problems import Problem, WrongContentType, map_errors
+from controlplane.rate_limits import OrderThrottle, TokenThrottle, is_never_held_up
 from controlplane.wire import Moment, Page, PageQuery, make_page
 from golive.api import router as golive_router
 from risk.api import router as risk_router
@@ -28,12 +30,28 @@ DESCRIPTION = """Facts, judgements and permissions of the desk.
 
 Money, prices and quantities are text. Times are RFC 3339 in UTC. Refusals are `application/problem+json`
 with a stable `code`. Lists are pages: give `next` back as `after`. A mutation may carry `Idempotency-Key`:
-the same key with the same request gets its first answer again.
+the same key with the same request gets its first answer again. A token that asks too often gets 429 with
+`Retry-After`; what removes risk (an emergency stop, a reduce-only order) is never too often.
 """
+JSON = "application/json"
+
+
+class JsonParser(Parser):
+    """Strict JSON in UTF-8: no NaN, no half characters, and labelled as JSON (or not at all).
+
+    A stop is read whatever its label says.
+    """
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        if request.content_type not in {JSON, ""} and not is_never_held_up(request):
+            raise WrongContentType(
+                f"Content-Type: expected {JSON}, found {(request.content_type or '')[:100]!r}"
+            )
+        return orjson.loads(request.body)
 
 
 class OrjsonRenderer(BaseRenderer):
-    media_type = "application/json"
+    media_type = JSON
 
     def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
         return orjson.dumps(data)
@@ -62,6 +80,8 @@ api = DeskAPI(
     urls_namespace="api-1",
     auth=BearerToken(),
     renderer=OrjsonRenderer(),
+    parser=JsonParser(),
+    throttle=TokenThrottle("API_RATE_LIMIT"),
 )
 api.add_decorator(answer_once, mode="view")
 map_errors(api)
@@ -102,7 +122,12 @@ def _seq(row: AuditEvent) -> int:
 intake_router = Router(tags=["orders"])
 
 
-@intake_router.post("/order-intents", response=OrderIntentOut, exclude_none=True)
+@intake_router.post(
+    "/order-intents",
+    response=OrderIntentOut,
+    exclude_none=True,
+    throttle=OrderThrottle("API_ORDER_RATE_LIMIT"),
+)
 def create_order_intent(request: ActorRequest, body: OrderIntentIn) -> OrderIntentOut:
     """Judge an order and, with `execute`, have it sent. A known `client_ref` gets its first answer."""
     actor = authorise(request, TokenScope.INTENTS)

@@ -1,4 +1,4 @@
-"""The trading cycle: recover, observe, propose, judge, dispatch, protect, assess.
+"""The trading cycle: recover, observe, propose, judge, dispatch, protect, assess, make ready.
 
 One cycle per account and market bar; the CycleRun row is the claim, so that two workers or a
 redelivered task cannot run the same bar twice.
@@ -20,7 +20,7 @@ import risk.services
 from controlplane.errors import Conflict, DomainError
 from risk.core.values import Limits
 from risk.selectors import get_active_limits
-from trading import market, models, recovery, selectors, services
+from trading import candles, locks, market, models, recovery, selectors, services
 from trading.core.sizing import plan_entry
 from trading.core.values import Bar, OrderPurpose, OrderType, Side
 from trading.reconcile import reconcile_venue_account
@@ -35,6 +35,8 @@ BAR = timedelta(minutes=1)
 OBSERVE_EVERY = timedelta(seconds=5 if settings.TRADING_ENVIRONMENT == "paper" else 20)
 ABANDONED_AFTER = timedelta(minutes=5)
 SETTINGS_LIVE_FOR = timedelta(minutes=10)
+# What is made ready of each kind in one cycle: the rest waits for the next, so that none takes long.
+READY_AT_ONCE = 2
 # Entries ask for a little less than the cap, so that a tick between sizing and judging does not deny them.
 CAP_SHARE = Decimal("0.97")
 
@@ -122,16 +124,20 @@ def _run(run: models.CycleRun) -> None:
 def _trade(run: models.CycleRun) -> Counter[str]:
     venue_account = selectors.get_primary(run.account)
     done: Counter[str] = Counter()
+    is_observed = False
     try:
         _refresh_prices(venue_account)
         _reconcile_if_due(venue_account)
         risk.services.assess_global_risk(clocks=selectors.get_clocks())
+        is_observed = True
     except DomainError as refusal:
         # What could not be read goes stale and denies entries; a way out must still be tried.
         logger.warning("%s is not observed: %s: %s", venue_account, refusal.code, refusal)
         done[f"unobserved:{refusal.code}"] += 1
     for wish in _collect_wishes(venue_account, run.bar_at):
         done[_try(venue_account, wish, run.bar_at)] += 1
+    if is_observed:
+        _make_ready(venue_account, run.bar_at)
     return done
 
 
@@ -182,10 +188,12 @@ def _reconcile_if_due(venue_account: models.VenueAccount, every: timedelta = OBS
 
 
 def _collect_wishes(venue_account: models.VenueAccount, bar_at: datetime) -> Iterator[Wish]:
-    """Enabled assignments may enter and leave; what is held outside of them may only be left."""
-    pairs = {
-        (row.strategy, s) for row in selectors.list_assignments(venue_account.account) for s in row.symbols
-    }
+    """Enabled assignments may enter and leave; what is held outside of them may only be left.
+
+    A strategy that is not in the registry is an outside program's: it asks for itself.
+    """
+    assigned = selectors.list_assignments(venue_account.account)
+    pairs = {(row.strategy, s) for row in assigned if row.strategy in STRATEGIES for s in row.symbols}
     held = {(row.strategy, row.symbol) for row in selectors.list_open_positions(venue_account)}
     bars: dict[tuple[str, str], tuple[Bar, ...]] = {}
     for name, symbol in sorted(pairs | {pair for pair in held if pair[0] in STRATEGIES}):
@@ -268,6 +276,7 @@ class WishBody(TypedDict):
     stop_loss: Decimal | None
     take_profit: Decimal | None
     reduce_only: bool
+    may_resize: bool
 
 
 def _entry_body(venue_account: models.VenueAccount, symbol: str, signal: Enter) -> WishBody:
@@ -275,7 +284,7 @@ def _entry_body(venue_account: models.VenueAccount, symbol: str, signal: Enter) 
     prices = market.refresh_prices(
         venue=venue_account.venue, account=venue_account.account.name, symbols=[symbol]
     )[symbol]
-    _prepare_symbol(venue_account, symbol, signal, limits)
+    _prepare_symbol(venue_account, symbol, limits)
     plan = plan_entry(
         side=signal.side,
         reference_price=prices.mark,
@@ -291,6 +300,8 @@ def _entry_body(venue_account: models.VenueAccount, symbol: str, signal: Enter) 
         stop_loss=plan.stop_loss,
         take_profit=plan.take_profit,
         reduce_only=False,
+        # Where less than the cap is left, less is better than nothing.
+        may_resize=True,
     )
 
 
@@ -304,29 +315,79 @@ def _exit_body(wish: Wish) -> WishBody:
         stop_loss=None,
         take_profit=None,
         reduce_only=True,
+        may_resize=False,
     )
 
 
-def _prepare_symbol(venue_account: models.VenueAccount, symbol: str, signal: Enter, limits: Limits) -> None:
-    """Set and read back isolated margin and a leverage safe for this stop, where not known or not fresh.
+def _prepare_symbol(venue_account: models.VenueAccount, symbol: str, limits: Limits) -> None:
+    """Set and read back isolated margin and a leverage safe for every stop that the profile allows.
 
-    What is held keeps its leverage: changing it would move the liquidation of a position that nobody
-    has judged anew.
+    Done where that is not known or not fresh. What is held keeps its leverage: changing it would move
+    the liquidation of a position that nobody has judged anew. While halted nothing is set at all.
     """
-    setting = selectors.get_venue_setting(venue_account, symbol)
-    clocks = selectors.get_clocks()
     # The gate measures the stop from the far edge of the collar.
-    stop_room = (signal.stop_ratio + limits.collar_ratio) / (1 - limits.collar_ratio)
-    is_safe = setting is not None and (setting.max_stop_ratio or 0) >= stop_room
-    is_fresh = setting is not None and clocks.wall_at - setting.read_at < SETTINGS_LIVE_FOR
-    position = selectors.get_position(venue_account, symbol)
-    if (is_safe and is_fresh) or (position is not None and position.quantity != 0):
+    stop_room = (limits.max_stop_ratio + limits.collar_ratio) / (1 - limits.collar_ratio)
+    clocks = selectors.get_clocks()
+    if _is_prepared(venue_account, symbol, stop_room, clocks.wall_at) or selectors.is_halted(venue_account):
         return
-    market.prepare_symbol(
-        venue_account=venue_account,
-        symbol=symbol,
-        leverage=int(limits.max_leverage),
-        notional=limits.max_position_notional,
-        stop_ratio=stop_room,
-        market_at=clocks.market_at,
+    # Under the symbol's lock no order leaves for it while its leverage changes.
+    with locks.try_hold(locks.symbol_key(venue_account, symbol)) as is_free:
+        position = selectors.get_position(venue_account, symbol)
+        if not is_free or (position is not None and position.quantity != 0):
+            return
+        market.prepare_symbol(
+            venue_account=venue_account,
+            symbol=symbol,
+            leverage=int(limits.max_leverage),
+            notional=limits.max_position_notional,
+            stop_ratio=stop_room,
+            market_at=clocks.market_at,
+        )
+
+
+def _is_prepared(
+    venue_account: models.VenueAccount, symbol: str, stop_room: Decimal, wall_at: datetime
+) -> bool:
+    setting = selectors.get_venue_setting(venue_account, symbol)
+    if setting is None or (setting.max_stop_ratio or 0) < stop_room:
+        return False
+    return wall_at - setting.read_at < SETTINGS_LIVE_FOR
+
+
+def _make_ready(venue_account: models.VenueAccount, bar_at: datetime) -> None:
+    """Keep what the gate needs of symbols that nobody here enters: outside programs ask at any time.
+
+    A venue that fails is asked again in the next cycle, beginning with another symbol.
+    """
+    turn = int(bar_at.timestamp() // BAR.total_seconds())
+    try:
+        _prepare_assigned(venue_account, turn)
+    except DomainError as refusal:
+        logger.warning("%s: settings are not ready: %s: %s", venue_account, refusal.code, refusal)
+    try:
+        _refresh_history(venue_account, turn)
+    except DomainError as refusal:
+        logger.warning("%s: history is not ready: %s: %s", venue_account, refusal.code, refusal)
+
+
+def _prepare_assigned(venue_account: models.VenueAccount, turn: int) -> None:
+    limits = get_active_limits(venue_account.account)
+    fresh_since = selectors.get_clocks().wall_at - SETTINGS_LIVE_FOR
+    for symbol in _take_turns(selectors.list_unprepared_symbols(venue_account, fresh_since), turn):
+        _prepare_symbol(venue_account, symbol, limits)
+
+
+def _refresh_history(venue_account: models.VenueAccount, turn: int) -> None:
+    """The hours of what is traded or held, once an hour of market time."""
+    market_at = selectors.get_clocks().market_at
+    symbols = selectors.list_symbols(venue_account.account)
+    stale = candles.list_stale_symbols(venue=venue_account.venue, symbols=symbols, market_at=market_at)
+    candles.refresh_history(
+        venue_account=venue_account, symbols=_take_turns(stale, turn), market_at=market_at
     )
+
+
+def _take_turns(symbols: list[str], turn: int) -> list[str]:
+    """The next few, beginning elsewhere each time: one that cannot be done must not keep others waiting."""
+    start = turn % len(symbols) if symbols else 0
+    return (symbols[start:] + symbols[:start])[:READY_AT_ONCE]

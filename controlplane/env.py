@@ -1,6 +1,7 @@
 """Reads settings from the environment; a value may also come from the file named by NAME_FILE."""
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -60,6 +61,15 @@ def env_choice(name: str, choices: tuple[str, ...], default: str) -> str:
 
 def env_list(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in env_str(name, default).split(",") if part.strip()]
+
+
+def env_rate(name: str, default: str) -> tuple[int, int]:
+    """NAME as NUMBER/s, NUMBER/min or NUMBER/h: (how many, in how many seconds)."""
+    value = env_str(name, default)
+    found = re.fullmatch(r"([1-9][0-9]{0,8})/(s|min|h)", value, re.ASCII)
+    if found is None:
+        raise SettingError(f"{name}: expected a rate like 600/min, found {value!r}")
+    return int(found[1]), {"s": 1, "min": 60, "h": 3600}[found[2]]
 
 
 def database_from_url(name: str, url: str) -> dict[str, object]:

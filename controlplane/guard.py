@@ -17,6 +17,7 @@ from django.db import connection, connections, transaction
 import golive.services
 import risk.services
 from controlplane.alerts.services import deliver_pending, raise_alert, resolve_alert
+from controlplane.approvals.requests import expire_requests
 from controlplane.audit.sealing import seal_streams
 from controlplane.cycle import OBSERVE_EVERY, do_each, observe_accounts, recover_orders
 from trading import selectors, services
@@ -68,6 +69,20 @@ def assess_risk() -> None:
     risk.services.assess_global_risk(clocks=selectors.get_clocks())
 
 
+def divide_exposure() -> None:
+    """Give every account its part of the limits that span accounts."""
+    risk.services.divide_exposure()
+
+
+def correlate_symbols() -> None:
+    risk.services.update_correlations(clocks=selectors.get_clocks())
+
+
+def tidy_requests() -> None:
+    """Close requests whose time is over; each use checks that itself."""
+    expire_requests()
+
+
 def watch_processes() -> None:
     """Tell a person when beat or the workers show no life, and take it back when they do."""
     wall_at = selectors.get_clocks().wall_at
@@ -105,6 +120,9 @@ DUTIES = (
     Duty(name="books", every=5.0, run=compare_books),
     Duty(name="leases", every=5.0, run=renew_leases),
     Duty(name="risk", every=2.0, run=assess_risk),
+    Duty(name="correlations", every=5.0, run=correlate_symbols),
+    Duty(name="exposure", every=10.0, run=divide_exposure),
+    Duty(name="requests", every=60.0, run=tidy_requests),
     Duty(name="processes", every=5.0, run=watch_processes),
     Duty(name="alerts", every=1.0, run=deliver_alerts),
     Duty(name="seal", every=5.0, run=seal_records),

@@ -6,19 +6,18 @@ from functools import wraps
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 
 from controlplane.approvals import services
 from controlplane.approvals.core import hash_token
 from controlplane.approvals.services import AnswerInProgress
 from controlplane.errors import DomainError, InvalidInput
 from controlplane.problems import problem_of
+from controlplane.rate_limits import NEVER_HELD_UP
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 MAX_KEY = 128
-# Removing risk is never blocked, not even by its own unfinished repetition.
-NEVER_HELD_UP = frozenset({"trip_emergency_stop"})
 
 Operation = Callable[..., HttpResponse]
 
@@ -47,7 +46,7 @@ def _answer(request: HttpRequest, key: str, run: Callable[[], HttpResponse]) -> 
         return run()
     try:
         digest = _digest_request(request)
-    except RequestDataTooBig:
+    except (RequestDataTooBig, UnreadablePostError):
         return run()
     try:
         claim = services.claim_answer(owner=hash_token(raw), key=key, request_digest=digest)

@@ -78,6 +78,7 @@ def _register(wish: OrderIntentIn, clocks: Clocks) -> models.OrderIntent:
         reduce_only=wish.reduce_only,
         source=SOURCE,
         execute=wish.execute,
+        may_resize=wish.may_resize,
     )
 
 

@@ -72,6 +72,8 @@ def choose_settings(argv: Sequence[str]) -> None:
 
 
 def needs_no_desk(argv: Sequence[str]) -> bool:
+    if argv[1:2] == ["replay"] and "--recorded" in argv:
+        return asks_for_help(argv)
     if len(argv) < 2 or asks_for_help(argv) or argv[1] in WITHOUT_DESK or argv[1] == "--version":
         return True
     # A file can be verified anywhere; the live log only where it lives.

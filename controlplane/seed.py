@@ -10,8 +10,9 @@ from django.db import transaction
 
 import golive.services
 import risk.services
+from controlplane.approvals import people
 from controlplane.approvals import services as approvals
-from controlplane.approvals.core import BOOTSTRAP, Role, TokenScope, hash_token
+from controlplane.approvals.core import BOOTSTRAP, Mode, Role, TokenScope, hash_token
 from controlplane.approvals.models import ApiToken
 from controlplane.approvals.selectors import find_user, get_user
 from controlplane.audit import services as audit
@@ -111,12 +112,15 @@ def is_complete(content: Mapping[str, Any]) -> bool:
 
 
 def _seed_users(content: Mapping[str, Any], *, reset: bool) -> None:
-    for name, roles in USERS.items():
-        _seed_user(name, content["users"][name], roles, reset=reset)
+    """The people, then the first start; a desk that was started keeps its mode and designations."""
+    for name in USERS:
+        _seed_user(name, content["users"][name], reset=reset)
+    if not people.was_started():
+        people.hold_first_start(mode=Mode.DUAL, people=USERS, reason=REASON)
     approvals.ensure_viewers()
 
 
-def _seed_user(name: str, secret: Mapping[str, str], roles: tuple[Role, ...], *, reset: bool) -> None:
+def _seed_user(name: str, secret: Mapping[str, str], *, reset: bool) -> None:
     user = find_user(name)
     fresh = user is None
     if user is None:
@@ -127,8 +131,6 @@ def _seed_user(name: str, secret: Mapping[str, str], roles: tuple[Role, ...], *,
         approvals.enrol_second_factor(
             user=user, totp_secret=secret["totp_secret"], actor=BOOTSTRAP, reason=REASON
         )
-    for role in roles:
-        approvals.designate(user=user, role=role, actor=BOOTSTRAP, reason=REASON)
 
 
 def _seed_token(raw: str, *, replaced: bool) -> None:

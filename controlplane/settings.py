@@ -12,6 +12,7 @@ from controlplane.env import (
     env_choice,
     env_int,
     env_list,
+    env_rate,
     env_str,
     pairs_from_list,
 )
@@ -62,6 +63,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "controlplane.problems.answer_with_problems",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -149,6 +151,19 @@ CELERY_BEAT_SCHEDULE = {
     "run-preflight": {"task": "golive.run_preflight", "schedule": 900.0, "options": {"expires": 600.0}},
 }
 
+# In the memory of each process: a limit must hold, and must not hold anybody up, with Redis down.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "rate_limits": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "rate_limits",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    },
+}
+# How often one token may ask (in each web process); orders to judge are counted apart from all else.
+API_RATE_LIMIT = env_rate("API_RATE_LIMIT", "6000/min")
+API_ORDER_RATE_LIMIT = env_rate("API_ORDER_RATE_LIMIT", "3000/min")
+
 ALERT_URLS = env_list("ALERT_URLS")
 WEB_URL = env_str("WEB_URL", f"http://127.0.0.1:{env_int('PORT', 8000)}")
 # Where simulated venues listen, "binanceusdm=http://127.0.0.1:8101,…"; used in paper only.
@@ -166,6 +181,7 @@ UNFOLD = {
     "GLOBAL_CALLBACK": "controlplane.dashboard.global_callback",
     "DASHBOARD_CALLBACK": "controlplane.dashboard.dashboard_callback",
     "SIDEBAR": {"navigation": "controlplane.dashboard.navigation.list_sections"},
+    "LOGIN": {"form": "controlplane.sign_in_guard.SignInForm"},
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": "/static/controlplane/icon.svg"},
     ],

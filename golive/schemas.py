@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from ninja import Schema
+from ninja import Field, Schema
 from pydantic import ConfigDict
 
 from controlplane.wire import Moment
@@ -15,7 +15,7 @@ class PreflightIn(Schema):
     model_config = ConfigDict(extra="forbid")
 
     purpose: Literal["golive", "rearm"] = "golive"
-    account: str = ""
+    account: str = Field("", max_length=40, pattern=r"^[-a-zA-Z0-9_]*$")
 
 
 class PreflightCheckOut(Schema):

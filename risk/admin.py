@@ -4,15 +4,16 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from controlplane.audit.admin import ReadOnlyAdmin
-from risk import models
+from risk import global_risk_page, models
 from risk.selectors import list_breaches
-from trading.admin import money
+from trading.admin import FactAdmin, money
 
 VERDICTS = {"allowed": "success", "denied": "danger"}
 LEVELS = {"OK": "success", "WARNING": "warning", "CRITICAL": "danger"}
@@ -21,7 +22,7 @@ STEPS = {"done": "success", "pending": "info", "retrying": "warning", "failed": 
 
 
 @admin.register(models.Decision)
-class DecisionAdmin(ReadOnlyAdmin):
+class DecisionAdmin(FactAdmin):
     list_display = ("id", "decided_at", "verdict", "reason", "account", "intent", money("max_quantity"))
     list_filter = ("account", "allowed")
     search_fields = ("=id", "=intent__client_ref")
@@ -34,7 +35,10 @@ class DecisionAdmin(ReadOnlyAdmin):
         "verdict",
         "reason",
         "what_was_breached",
+        "requested_quantity",
+        "quantity",
         "max_quantity",
+        "override_id",
         "what_was_known",
         "what_each_rule_said",
         "limit_set_digest",
@@ -78,7 +82,7 @@ def _show_json(text: str) -> SafeString:
 
 
 @admin.register(models.LimitSet)
-class LimitSetAdmin(ReadOnlyAdmin):
+class LimitSetAdmin(FactAdmin):
     list_display = (
         "profile",
         "digest",
@@ -96,16 +100,92 @@ class LimitSetAdmin(ReadOnlyAdmin):
 
 @admin.register(models.AccountBook)
 class AccountBookAdmin(ReadOnlyAdmin):
-    list_display = ("account", "version", "minute_started_at", "minute_count")
+    list_display = ("account", "version")
     list_select_related = ("account",)
     ordering = ("account__name",)
 
 
+@admin.register(models.Override)
+class OverrideAdmin(FactAdmin):
+    list_display = (
+        "starts_at",
+        "account",
+        "limit",
+        money("value"),
+        "used",
+        "max_uses",
+        "expires_at",
+        "requested_by",
+        "approved_by",
+        "ended_at",
+    )
+    list_filter = ("account", "limit", ("ended_at", admin.EmptyFieldListFilter))
+    list_select_related = ("account",)
+    ordering = ("-id",)
+
+
+@admin.register(models.Activity)
+class ActivityAdmin(ReadOnlyAdmin):
+    list_display = ("account", "strategy", "symbol", "entries", "window_started_at", "throttled_at", "remedy")
+    list_filter = ("account", "strategy", ("throttled_at", admin.EmptyFieldListFilter))
+    list_select_related = ("account",)
+    ordering = ("account__name", "strategy", "symbol")
+    fields: Any = (*list_display, "last_signal_at", "last_side")
+    readonly_fields = ("remedy",)
+
+    @admin.display(description="what can be done")
+    def remedy(self, row: models.Activity) -> SafeString | str:
+        if row.throttled_at is None:
+            return "nothing: it may enter"
+        place = reverse("throttle_reenable", args=[row.pk])
+        return format_html('<a href="{}">Let it enter again…</a>', place)
+
+
+@admin.register(models.Allotment)
+class AllotmentAdmin(ReadOnlyAdmin):
+    list_display = ("account", "scope", money("max_notional"), "divided_at")
+    list_filter = ("account",)
+    list_select_related = ("account",)
+    search_fields = ("scope__startswith",)
+    ordering = ("scope", "account__name")
+
+
+@admin.register(models.ExposureLimits)
+class ExposureLimitsAdmin(ReadOnlyAdmin):
+    list_display = ("digest", "loaded_by", "loaded_at")
+    ordering = ("-loaded_at",)
+
+
+@admin.register(models.Correlation)
+class CorrelationAdmin(ReadOnlyAdmin):
+    list_display = ("first", "second", "value", "samples", "computed_at")
+    search_fields = ("first__startswith", "second__startswith")
+    ordering = ("first", "second")
+
+
 @admin.register(models.GlobalRisk)
 class GlobalRiskAdmin(ReadOnlyAdmin):
-    list_display = ("since_at", "checked_at", "shown_level", "reasons", "market_at")
+    list_display = ("since_at", "checked_at", "shown_level", "gravest", "market_at")
     list_filter = ("level",)
     ordering = ("-id",)
+    fields = ("shown_level", "findings", "measures", "last_day", "since_at", "checked_at", "market_at")
+    readonly_fields = fields
+
+    @admin.display(description="gravest finding")
+    def gravest(self, row: models.GlobalRisk) -> str:
+        return global_risk_page.tell_gravest(row)
+
+    @admin.display(description="out of bounds")
+    def findings(self, row: models.GlobalRisk) -> SafeString | str:
+        return global_risk_page.show_findings(row)
+
+    @admin.display(description="measured")
+    def measures(self, row: models.GlobalRisk) -> SafeString | str:
+        return global_risk_page.show_measures(row)
+
+    @admin.display(description="the last 24 hours")
+    def last_day(self, row: models.GlobalRisk) -> SafeString:
+        return global_risk_page.show_day(row)
 
     @display(description="level", label=LEVELS, ordering="level")  # type: ignore[untyped-decorator]
     def shown_level(self, row: models.GlobalRisk) -> str:

@@ -1,10 +1,14 @@
-"""Judgement over HTTP: headroom, risk state, the emergency stop."""
+"""Judgement over HTTP: headroom, decisions, reason codes, risk state, the emergency stop."""
 
-from ninja import Router
+from typing import Any
+
+from ninja import Query, Router
 
 from controlplane.approvals.core import TokenScope
 from controlplane.approvals.http import ActorRequest, authorise
+from controlplane.wire import Name, Page, PageQuery, as_page, make_page
 from risk import headroom, schemas, selectors, services
+from risk.core.reasons import DESCRIPTIONS, ReasonCode
 from trading.selectors import get_account, get_active_permit, get_clocks
 
 router = Router(tags=["risk"])
@@ -12,7 +16,7 @@ DEFAULT_REASON = "stopped by an outside program"
 
 
 @router.get("/accounts/{name}/headroom", response=schemas.AccountHeadroomOut, tags=["accounts"])
-def get_headroom(request: ActorRequest, name: str) -> schemas.AccountHeadroomOut:
+def get_headroom(request: ActorRequest, name: Name) -> schemas.AccountHeadroomOut:
     """How much of each limit the account has used, and what is left."""
     authorise(request, TokenScope.READ)
     account, clocks = get_account(name), get_clocks()
@@ -24,6 +28,30 @@ def get_headroom(request: ActorRequest, name: str) -> schemas.AccountHeadroomOut
         limits=[schemas.headroom_out(row) for row in headroom.measure_headroom(account, clocks)],
         now=clocks.wall_at,
         market_now=clocks.market_at,
+    )
+
+
+@router.get("/accounts/{name}/decisions", response=Page[schemas.DecisionOut], tags=["accounts"])
+def list_decisions(request: ActorRequest, name: Name, page: Query[PageQuery]) -> dict[str, Any]:
+    """Every judgement of the account's orders, allowed or not, newest first."""
+    authorise(request, TokenScope.READ)
+    rows = selectors.list_decisions(get_account(name), page.after, page.limit + 1)
+    return make_page(rows, limit=page.limit, as_item=schemas.decision_out, key=lambda row: row.pk)
+
+
+@router.get("/decisions/{int:decision_id}", response=schemas.DecisionEvidenceOut)
+def get_decision(request: ActorRequest, decision_id: int) -> schemas.DecisionEvidenceOut:
+    """One judgement with what every rule said."""
+    authorise(request, TokenScope.READ)
+    return schemas.decision_evidence_out(selectors.get_decision(decision_id))
+
+
+@router.get("/risk/reason-codes", response=Page[schemas.ReasonCodeOut])
+def list_reason_codes(request: ActorRequest) -> dict[str, Any]:
+    """The closed list of reasons for which an order is denied, in the order that names a denial."""
+    authorise(request, TokenScope.READ)
+    return as_page(
+        schemas.ReasonCodeOut(code=code, rank=code.rank, text=DESCRIPTIONS[code]) for code in ReasonCode
     )
 
 

@@ -1,6 +1,5 @@
 """Measures what global risk is judged by, and stores the level."""
 
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,12 +7,16 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
+from controlplane.errors import NotFound
 from risk import metrics, models
+from risk.book_facts import measure_account_book
 from risk.core import global_risk
-from risk.core.global_risk import AccountFacts
+from risk.core.global_risk import AccountFacts, GlobalRiskLimits, MeasureName
+from risk.drawdown import measure_drawdown
+from risk.global_risk_limits import get_global_risk_limits
+from risk.global_risk_record import as_inputs
 from risk.limits import get_limits
 from risk.native import run_native
-from risk.snapshot import FLOW_KINDS, anchor_times
 from trading import selectors
 from trading.core.values import Clocks, TradingStateName
 from trading.models import MarketPrice, Permit, TradingState, VenueAccount
@@ -21,41 +24,56 @@ from trading.models import MarketPrice, Permit, TradingState, VenueAccount
 _ASSESSMENT_LOCK = 7_420_001
 # A longer pause between checks ends a stretch, so that downtime is nobody's OK time.
 STRETCH_GAP = timedelta(seconds=60)
+# Enough to be grave several times over; the look back never grows with history.
+COUNTED_EVENTS = 1000
 
-# Peak and latest of equity less the external flows since the first sample of the day: what came in
-# before it (the first deposit, say) is in that sample already.
-DRAWDOWN = """
-WITH flows AS MATERIALIZED (
-  SELECT n.amount, n.market_at FROM trading_income n
-  WHERE n.venue_account_id = %(venue_account_id)s AND n.kind = ANY (%(flow_kinds)s::text[])
-    AND n.market_at > (SELECT min(q.market_at) FROM trading_equitysample q
-      WHERE q.venue_account_id = %(venue_account_id)s AND q.market_at >= %(since)s)
-), curve AS MATERIALIZED (
-  SELECT q.id, q.market_at,
-    q.equity - coalesce((SELECT sum(f.amount) FROM flows f WHERE f.market_at <= q.market_at), 0) AS value
-  FROM trading_equitysample q
-  WHERE q.venue_account_id = %(venue_account_id)s AND q.market_at >= %(since)s
-)
-SELECT max(value), (SELECT value FROM curve ORDER BY market_at DESC, id DESC LIMIT 1) FROM curve
+# Refusals and lost answers of the newest events. What our own fence kept back is no error.
+ERRORS = """
+SELECT count(*) FROM (
+  SELECT e.order_id, e.state, e.venue_code, e.at FROM trading_orderevent e
+  ORDER BY e.id DESC LIMIT %(counted_events)s
+) AS newest JOIN trading_order o ON o.id = newest.order_id
+JOIN trading_venueaccount v ON v.id = o.venue_account_id
+WHERE v.account_id = %(account_id)s AND newest.at > %(since)s
+  AND newest.state IN ('rejected', 'unknown', 'never_placed') AND newest.venue_code <> 'FENCED'
+"""
+
+UNKNOWN = """
+SELECT count(*) FROM trading_order o JOIN trading_venueaccount v ON v.id = o.venue_account_id
+WHERE v.account_id = %(account_id)s AND o.state IN ('sending', 'unknown', 'open')
+  AND o.state <> 'open' AND o.sent_at < %(since)s
 """
 
 
 @transaction.atomic
 def assess_global_risk(*, clocks: Clocks) -> models.GlobalRisk:
-    """Measure every permitted account, judge, and store level, reasons and inputs."""
-    facts = tuple(_measure(permit, clocks) for permit in _list_permits())
-    found = global_risk.assess(facts)
+    """Measure every permitted account, judge, and store level, reasons, findings and inputs.
+
+    One at a time, from before the first fact is read: a later row never stands on earlier facts.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ASSESSMENT_LOCK])
-    row = _extend_or_begin(found, _as_inputs(facts), clocks)
+    limits = get_global_risk_limits()
+    facts = tuple(_measure(permit, limits, clocks) for permit in _list_permits())
+    found = global_risk.assess(facts, limits)
+    row = _extend_or_begin(found, as_inputs(facts, limits, found), clocks)
     states = dict(TradingState.objects.values_list("scope", "state"))
-    transaction.on_commit(lambda: _publish(found, states))
+    measures = {item.account: global_risk.list_measures(item, limits) for item in facts}
+    transaction.on_commit(lambda: _publish(found, measures, states))
     return row
 
 
-def _publish(found: global_risk.Assessment, states: dict[str, str]) -> None:
-    """Show the level, and the state of every scope as the database has it now."""
+def _publish(
+    found: global_risk.Assessment,
+    measures: dict[str, dict[MeasureName, Decimal | None]],
+    states: dict[str, str],
+) -> None:
+    """Show the level, every measure, and the state of every scope as the database has it now."""
     metrics.GLOBAL_RISK.set(found.level.severity)
+    for account, values in measures.items():
+        for name, value in values.items():
+            shown = float("nan") if value is None else float(value)
+            metrics.GLOBAL_RISK_MEASURE.labels(account=account, measure=name.value).set(shown)
     for scope, state in states.items():
         metrics.STOP_STATE.labels(scope=scope).set(TradingStateName(state).strictness)
 
@@ -67,21 +85,41 @@ def _list_permits() -> list[Permit]:
     return list(rows.order_by("account__name"))
 
 
-def _measure(permit: Permit, clocks: Clocks) -> AccountFacts:
-    venue_account = selectors.get_primary(permit.account)
+def _measure(permit: Permit, risk: GlobalRiskLimits, clocks: Clocks) -> AccountFacts:
+    """One account's facts; without a primary venue nothing is known of it, and the others go on."""
+    account = permit.account
+    try:
+        place = selectors.get_primary(account)
+    except NotFound:
+        return AccountFacts(account=account.name, venue="")
     limits = get_limits(permit.limit_set_digest)
-    balance = selectors.latest_equity(venue_account)
-    compared = selectors.latest_reconciliation(venue_account)
+    equity = selectors.latest_equity(place)
+    compared = selectors.latest_reconciliation(place)
+    price_age = _age(_newest_price_at(place), clocks.wall_at)
+    balance_age = _age(None if equity is None else equity.at, clocks.wall_at)
+    compared_age = _age(None if compared is None else compared.finished_at, clocks.wall_at)
     return AccountFacts(
-        account=permit.account.name,
-        venue=venue_account.venue,
-        price_age=_age(_newest_price_at(venue_account), clocks.wall_at),
-        balance_age=_age(None if balance is None else balance.at, clocks.wall_at),
-        reconciliation_age=_age(None if compared is None else compared.finished_at, clocks.wall_at),
+        account=account.name,
+        venue=place.venue,
+        price_age=price_age,
+        balance_age=balance_age,
+        reconciliation_age=compared_age,
         is_reconciled=compared is not None and compared.is_clean,
-        drawdown_ratio=measure_drawdown(venue_account, clocks.market_at),
+        drawdown_ratio=measure_drawdown(place, clocks.market_at),
         drawdown_limit_ratio=None if limits is None else limits.daily_drawdown_stop_ratio,
+        answer_age=min(
+            (age for age in (price_age, balance_age, compared_age) if age is not None), default=None
+        ),
+        unknown_orders=_count(UNKNOWN, account.pk, clocks.wall_at - risk.unknown_order_age),
+        errors=_count(ERRORS, account.pk, clocks.wall_at - risk.error_window),
+        **measure_account_book(account, limits, equity, risk, clocks.market_at),
     )
+
+
+def _count(statement: str, account_id: int, since: datetime) -> int:
+    parameters = {"account_id": account_id, "since": since, "counted_events": COUNTED_EVENTS}
+    (number,) = run_native(statement, parameters)[0]
+    return int(number)
 
 
 def _newest_price_at(venue_account: VenueAccount) -> datetime | None:
@@ -90,17 +128,6 @@ def _newest_price_at(venue_account: VenueAccount) -> datetime | None:
         venue=venue_account.venue, symbol__in=selectors.list_symbols(venue_account.account)
     )
     return rows.order_by("-read_at").values_list("read_at", flat=True).first()
-
-
-def measure_drawdown(venue_account: VenueAccount, market_at: datetime) -> Decimal | None:
-    """(peak - equity) / peak since 00:00 UTC, external flows netted; None without a sample today."""
-    since = next(iter(anchor_times(market_at).values()))
-    parameters = {"venue_account_id": venue_account.pk, "since": since, "flow_kinds": list(FLOW_KINDS)}
-    peak, latest = run_native(DRAWDOWN, parameters)[0]
-    if peak is None or latest is None or peak <= 0:
-        return None
-    drawdown: Decimal = (peak - latest) / peak
-    return drawdown
 
 
 def _age(at: datetime | None, now: datetime) -> timedelta | None:
@@ -129,14 +156,3 @@ def _extend_or_begin(
 def _continues(latest: models.GlobalRisk, found: global_risk.Assessment, now: datetime) -> bool:
     same = latest.level == found.level.value and latest.reasons == list(found.reasons)
     return same and now - latest.checked_at <= STRETCH_GAP
-
-
-def _as_inputs(facts: tuple[AccountFacts, ...]) -> dict[str, Any]:
-    """Plain JSON: ages in seconds, ratios as texts."""
-
-    def plain(value: object) -> object:
-        if isinstance(value, timedelta):
-            return round(value.total_seconds(), 3)
-        return str(value) if isinstance(value, Decimal) else value
-
-    return {item.account: {name: plain(value) for name, value in asdict(item).items()} for item in facts}

@@ -19,6 +19,16 @@ STREAMS = (
             "code_version",
             "market_at",
             "decided_at",
+            "requested_quantity",
+            "quantity",
+            "override_id",
         ),
     ),
+)
+
+GUARDS = (
+    ("risk_limitset", "append_only_rows"),
+    ("risk_limitset", "append_only_truncate"),
+    ("risk_exposurelimits", "append_only_rows"),
+    ("risk_exposurelimits", "append_only_truncate"),
 )

@@ -10,11 +10,9 @@ from decimal import Decimal
 from controlplane.errors import Unavailable
 from risk.core import gate
 from risk.core.reasons import ReasonCode
-from risk.core.values import Decision, Intent, Limits, Snapshot
-from risk.evidence import build, parse_text
+from risk.core.values import Intent, Limits, Snapshot
 from risk.limits import LADDER, get_limits, load_profiles
-from risk.native import run_native
-from risk.snapshot import SNAPSHOT, clock_facts, time_parameters
+from risk.snapshot import load_facts
 from trading import selectors
 from trading.core.values import Clocks, OrderPurpose, OrderType, Side
 from trading.models import Account, VenueAccount
@@ -22,7 +20,7 @@ from trading.models import Account, VenueAccount
 # More than any venue would take, and any profile allows.
 ABSURD_QUANTITY = Decimal(10) ** 9
 BROKEN_LIMIT = ReasonCode.ORDER_NOTIONAL
-# What is taken away -> what the denial must then name.
+# What is taken away -> what the denial must then name. "a.b" takes a part of a fact away.
 ABSENCES: Mapping[str, ReasonCode] = {
     "states": ReasonCode.STATE_HALTED,
     "permit": ReasonCode.PERMIT_MISSING,
@@ -31,17 +29,29 @@ ABSENCES: Mapping[str, ReasonCode] = {
     "prices": ReasonCode.PRICE_UNKNOWN,
     "reconciliation": ReasonCode.RECONCILIATION_UNKNOWN,
     "balance": ReasonCode.BALANCE_UNKNOWN,
+    "allowed_symbols": ReasonCode.STRATEGY_NOT_ALLOWED,
+    "setting": ReasonCode.VENUE_SETTING_UNKNOWN,
+    "setting.is_one_way": ReasonCode.ACCOUNT_MODE_UNKNOWN,
+    "setting.is_single_asset": ReasonCode.ACCOUNT_MODE_UNKNOWN,
+    "instrument.delists_at": ReasonCode.DELISTING_UNKNOWN,
+    "instrument.max_conditional_orders": ReasonCode.CONDITIONAL_ORDERS_UNKNOWN,
+    "prices.reference": ReasonCode.REFERENCE_UNKNOWN,
+    "prices.ask_quantity": ReasonCode.DEPTH_UNKNOWN,
+    "prices.funding_rate": ReasonCode.FUNDING_UNKNOWN,
+    "prices.funding_at": ReasonCode.FUNDING_UNKNOWN,
+    "anchors": ReasonCode.EQUITY_ANCHOR_UNKNOWN,
+    "entries_today": ReasonCode.TRADE_COUNT_UNKNOWN,
+    "messages_last_minute": ReasonCode.MESSAGE_RATE_UNKNOWN,
+    "conditional_orders": ReasonCode.CONDITIONAL_ORDERS_UNKNOWN,
+    "activity": ReasonCode.ACTIVITY_UNKNOWN,
+    "allotments": ReasonCode.ALLOTMENT_UNKNOWN,
     "limits": ReasonCode.LIMITS_UNKNOWN,
 }
-
-_FACTS = f"""
-WITH subject AS MATERIALIZED (
-  SELECT NULL::uuid AS id, a.id AS account_id, v.id AS venue_account_id, %(strategy)s::text AS strategy,
-    %(symbol)s::text AS symbol, a.name AS account, a.environment, v.venue
-  FROM trading_venueaccount v JOIN trading_account a ON a.id = v.account_id WHERE v.id = %(place)s
-)
-SELECT ({SNAPSHOT})::text
-"""  # noqa: S608 - made of constants
+# Facts that are lists: nothing known is an empty one.
+LISTS = frozenset({"states", "anchors", "allotments"})
+# An order that cannot be valued is denied for that, before it is compared with these.
+COMPARED_WITH_SIZE = frozenset({"allotments"})
+UNVALUED = frozenset({ReasonCode.PRICE_UNKNOWN, ReasonCode.BOOK_PRICE_UNKNOWN})
 
 
 class NothingAssigned(Unavailable):
@@ -80,28 +90,35 @@ def prove_gate_denies(*, account: Account, clocks: Clocks) -> GateProof:
     limits = None if permit is None else get_limits(permit.limit_set_digest)
     used = limits or load_profiles()[LADDER[0]]
     decision = gate.decide(intent, snapshot, used)
+    valued = not UNVALUED & {item.code for item in decision.breaches}
+    absences = [name for name in ABSENCES if valued or name not in COMPARED_WITH_SIZE]
     return GateProof(
         symbol=intent.symbol,
         profile=used.profile,
         has_price=snapshot.prices is not None,
         allowed=decision.allowed,
         codes=tuple(item.code.value for item in decision.breaches),
-        unnoticed=tuple(
-            fact for fact, code in ABSENCES.items() if not _notices(intent, snapshot, used, fact, code)
-        ),
+        unnoticed=tuple(fact for fact in absences if not _notices(intent, snapshot, used, fact)),
     )
 
 
-def _notices(intent: Intent, snapshot: Snapshot, limits: Limits, fact: str, code: ReasonCode) -> bool:
-    decision = _decide_without(intent, snapshot, limits, fact)
-    return not decision.allowed and code in {item.code for item in decision.breaches}
-
-
-def _decide_without(intent: Intent, snapshot: Snapshot, limits: Limits, fact: str) -> Decision:
+def _notices(intent: Intent, snapshot: Snapshot, limits: Limits, fact: str) -> bool:
+    """Part of a fact that is missing itself cannot be taken away: that is another line."""
+    name, _, part = fact.partition(".")
     if fact == "limits":
-        return gate.decide(intent, snapshot, None)
-    absent: object = () if fact == "states" else None
-    return gate.decide(intent, replace(snapshot, **{fact: absent}), limits)  # type: ignore[arg-type]
+        decision = gate.decide(intent, snapshot, None)
+    elif part and getattr(snapshot, name) is None:
+        return True
+    else:
+        decision = gate.decide(intent, _without(snapshot, name, part), limits)
+    return not decision.allowed and ABSENCES[fact] in {item.code for item in decision.breaches}
+
+
+def _without(snapshot: Snapshot, name: str, part: str) -> Snapshot:
+    absent: object = () if name in LISTS else None
+    if part:
+        absent = replace(getattr(snapshot, name), **{part: None})
+    return replace(snapshot, **{name: absent})  # type: ignore[arg-type]
 
 
 def _load(account: Account, clocks: Clocks) -> tuple[Intent, Snapshot]:
@@ -110,9 +127,7 @@ def _load(account: Account, clocks: Clocks) -> tuple[Intent, Snapshot]:
     if assigned is None or not assigned.symbols:
         raise NothingAssigned(f"account {account.name}: no strategy is assigned to any symbol")
     symbol = str(assigned.symbols[0])
-    parameters = {"place": place.pk, "strategy": assigned.strategy, "symbol": symbol}
-    rows = run_native(_FACTS, parameters | time_parameters(clocks.market_at))
-    snapshot = build(Snapshot, parse_text(rows[0][0]) | clock_facts(clocks))
+    snapshot = load_facts(place_id=place.pk, strategy=assigned.strategy, symbol=symbol, clocks=clocks)
     return _make_canary(place, assigned.strategy, symbol, snapshot, clocks), snapshot
 
 

@@ -22,7 +22,12 @@ LADDER = ("MICRO", "SMALL", "MEDIUM", "LARGE")
 DIGEST_DOMAIN = "limit-set-v1"
 
 # key of the file -> field of Limits
-PROFILE_MONEY = {"reference_capital_usd": "reference_capital", "max_position_usd": "max_position_notional"}
+PROFILE_MONEY = {
+    "reference_capital_usd": "reference_capital",
+    "max_position_usd": "max_position_notional",
+    "max_gross_exposure_usd": "max_gross_exposure",
+    "max_net_exposure_usd": "max_net_exposure",
+}
 PROFILE_PERCENT = {
     "risk_per_trade_percent": "max_trade_risk_ratio",
     "portfolio_risk_percent": "max_portfolio_risk_ratio",
@@ -39,6 +44,14 @@ COMMON_PERCENT = {
     "symbol_share_percent": "max_symbol_share_ratio",
     "price_collar_percent": "collar_ratio",
     "passive_price_collar_percent": "passive_collar_ratio",
+    "bet_risk_percent": "max_bet_risk_ratio",
+    "rolling_move_percent": "max_rolling_move_ratio",
+    "price_divergence_percent": "max_divergence_ratio",
+    "spread_percent": "max_spread_ratio",
+    "funding_percent": "max_funding_ratio",
+    "maintenance_margin_percent": "max_maintenance_ratio",
+    "major_gap_percent": "major_gap_ratio",
+    "other_gap_percent": "other_gap_ratio",
     "capital_loss_stop_percent": "max_capital_loss_ratio",
     "daily_drawdown_stop_percent": "max_daily_drawdown_ratio",
 }
@@ -48,7 +61,9 @@ COMMON_COST = {
     "major_slippage_percent": "major_slippage_ratio",
     "other_slippage_percent": "other_slippage_ratio",
 }
-COMMON_COUNT = {"orders_per_minute": "max_orders_per_minute"}
+# These may be above 100.
+COMMON_MULTIPLE = {"depth_share_percent": "max_depth_share_ratio"}
+COMMON_COUNT = {"orders_per_minute": "max_orders_per_minute", "repeated_entries": "max_repeats"}
 COMMON_AGE = {
     "price_age_seconds": "max_price_age",
     "book_price_age_seconds": "max_book_price_age",
@@ -57,7 +72,11 @@ COMMON_AGE = {
     "reconciliation_age_seconds": "max_reconciliation_age",
     "venue_setting_age_seconds": "max_setting_age",
     "global_risk_age_seconds": "max_global_risk_age",
+    "repeat_window_seconds": "repeat_window",
+    "funding_window_seconds": "funding_window",
+    "delisting_window_seconds": "delisting_window",
 }
+CORRELATION = "bet_correlation"
 
 
 def get_profiles_path() -> Path:
@@ -75,10 +94,14 @@ def load_profiles(path: Path | None = None) -> dict[str, Limits]:
 
 
 def _read_common(section: YamlMap) -> dict[str, Any]:
-    section.require_keys((*COMMON_PERCENT, *COMMON_COST, *COMMON_COUNT, *COMMON_AGE))
+    section.require_keys(
+        (*COMMON_PERCENT, *COMMON_COST, *COMMON_MULTIPLE, *COMMON_COUNT, *COMMON_AGE, CORRELATION)
+    )
     return {
+        CORRELATION: _correlation(section),
         **{field: _percent(section, key) for key, field in COMMON_PERCENT.items()},
         **{field: _percent(section, key, lowest=Decimal(0)) for key, field in COMMON_COST.items()},
+        **{field: _positive(section, key) / 100 for key, field in COMMON_MULTIPLE.items()},
         **{field: _count(section, key) for key, field in COMMON_COUNT.items()},
         **{field: timedelta(seconds=_count(section, key)) for key, field in COMMON_AGE.items()},
     }
@@ -118,6 +141,14 @@ def _percent(section: YamlMap, key: str, *, lowest: Decimal | None = None) -> De
     if number > 100:
         raise section.error(key, f"must be at most 100, found {number}")
     return number / 100
+
+
+def _correlation(section: YamlMap) -> Decimal:
+    """A correlation of 1 or more is never exceeded: nothing would be one bet."""
+    number = _positive(section, CORRELATION)
+    if number >= 1:
+        raise section.error(CORRELATION, f"must be below 1, found {number}")
+    return number
 
 
 def _count(section: YamlMap, key: str) -> int:

@@ -29,6 +29,12 @@ GLOBAL_RISK = Gauge(
     "Global risk: 0 OK, 1 WARNING, 2 CRITICAL",
     multiprocess_mode="mostrecent",
 )
+GLOBAL_RISK_MEASURE = Gauge(
+    "global_risk_measure",
+    "What global risk is judged by, as last measured: seconds, ratios, times or counts; NaN is unknown",
+    ["account", "measure"],
+    multiprocess_mode="mostrecent",
+)
 
 # A strategy that is not assigned on the account could be named anything.
 UNASSIGNED = "unassigned"

@@ -1,4 +1,4 @@
-"""What must exist before anything can be allowed: limit sets, trading states, the account's book."""
+"""What must exist before anything can be allowed: limit sets, states, the account's book and parts."""
 
 from dataclasses import fields
 
@@ -8,7 +8,9 @@ from controlplane.audit import services as audit
 from controlplane.audit.models import AuditEvent
 from controlplane.errors import Conflict, InvalidInput
 from risk import models
+from risk.allotments import divide_exposure
 from risk.core.values import Limits
+from risk.exposure import ensure_exposure
 from risk.limits import load_profiles
 from trading.core.values import TradingStateName
 from trading.models import Account, StrategyAssignment, TradingState, VenueAccount
@@ -71,18 +73,35 @@ def list_account_scopes(account: Account) -> list[str]:
 
 @transaction.atomic
 def ensure_scopes_for_account(*, account: Account, actor: str) -> list[str]:
-    """Register every scope of the account that has no trading state yet, as ACTIVE; audited once each.
+    """Make the account ready to be judged; to be called again whenever a venue or an assignment is added.
 
-    A scope that has a state keeps it, whatever it is; one whose state was lost stays HALTED.
-    Returns the newly registered scopes.
+    Every scope without a trading state is registered as ACTIVE, audited once each; one that has a state
+    keeps it, and one whose state was lost stays HALTED. What counts entries starts at nothing, the
+    limits that span accounts are loaded where none ever were, and divided anew. Returns the newly
+    registered scopes.
     """
     models.AccountBook.objects.get_or_create(account=account)
+    ensure_activities(account)
+    ensure_exposure(actor=actor)
+    divide_exposure(expected=account)
     known = set(TradingState.objects.values_list("scope", flat=True))
     missing = [scope for scope in list_account_scopes(account) if scope not in known]
     new = [scope for scope in missing if not was_registered(scope)]
     for scope in new:
         register_scope(scope=scope, actor=actor)
     return new
+
+
+def ensure_activities(account: Account) -> None:
+    """A count of entries for each strategy and symbol of the account; those that exist go on counting."""
+    models.Activity.objects.bulk_create(
+        [
+            models.Activity(account=account, strategy=row.strategy, symbol=symbol)
+            for row in StrategyAssignment.objects.filter(account=account).order_by("strategy")
+            for symbol in row.symbols
+        ],
+        ignore_conflicts=True,
+    )
 
 
 def was_registered(scope: str) -> bool:

@@ -1,13 +1,15 @@
 """Judgements, states and stops as they travel over HTTP."""
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from ninja import Field, Schema
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 
-from controlplane.wire import Amount, Moment, Name, SymbolName
+from controlplane.wire import Amount, GivenMoment, Moment, Name, SymbolName
 from risk import models
+from risk.core.reasons import ReasonCode
+from risk.evidence import parse_text
 from risk.headroom import HeadroomRow
 from risk.selectors import list_breaches, list_stop_steps
 from trading.core.values import IntentState
@@ -15,7 +17,10 @@ from trading.models import Order, OrderIntent
 
 
 class OrderIntentIn(Schema):
-    """An order that somebody wants to place. `signal_at` omitted means now; prices are absolute."""
+    """An order that somebody wants to place. `signal_at` omitted means now; prices are absolute.
+
+    With `may_resize` a smaller quantity will do, where the whole is too large.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,7 +34,8 @@ class OrderIntentIn(Schema):
     stop_loss: Amount | None = None
     take_profit: Amount | None = None
     reduce_only: bool = False
-    signal_at: Moment | None = None
+    may_resize: bool = False
+    signal_at: GivenMoment | None = None
     client_ref: str = Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")
     execute: bool
 
@@ -54,14 +60,57 @@ class IntentOrderOut(Schema):
 
 
 class OrderIntentOut(Schema):
-    """The first answer to this client_ref, with the order as it stands now."""
+    """The first answer to this client_ref, with the order as it stands now.
+
+    `quantity` is what the decision is about: less than `requested_quantity` where it was resized.
+    """
 
     decision: Literal["allowed", "blocked"]
     decision_id: int
     breaches: list[BreachOut]
+    requested_quantity: Amount
+    quantity: Amount
     max_quantity: Amount
     intent_id: str
     order: IntentOrderOut | None = None
+
+
+class DecisionOut(Schema):
+    """One judgement as it was made; `reason` is the first breach in documented order, or "none"."""
+
+    decision_id: int
+    decision: Literal["allowed", "blocked"]
+    reason: str
+    breaches: list[BreachOut]
+    intent_id: str
+    client_ref: str
+    source: str
+    strategy: str
+    venue: str
+    symbol: str
+    side: str
+    purpose: str
+    requested_quantity: Amount
+    quantity: Amount
+    max_quantity: Amount
+    limit_set_digest: str
+    code_version: str
+    market_at: Moment
+    decided_at: Moment
+
+
+class DecisionEvidenceOut(DecisionOut):
+    """`outcomes` is what each rule said: a reason code, or "none" where it had no objection."""
+
+    outcomes: dict[str, str]
+
+
+class ReasonCodeOut(Schema):
+    """A member of the closed list of reasons; `rank` is its place in the order that names a denial."""
+
+    code: ReasonCode
+    rank: int
+    text: str
 
 
 class HeadroomOut(Schema):
@@ -85,12 +134,30 @@ class AccountHeadroomOut(Schema):
     market_now: Moment
 
 
+class RiskFindingOut(Schema):
+    """One measure out of bounds; `code` is its name, `limit` where the level begins, as texts for people."""
+
+    code: str
+    level: str
+    account: str
+    venue: str
+    measured: str
+    limit: str
+    text: str
+
+
 class GlobalRiskOut(Schema):
-    """CRITICAL also when the assessment is too old, or was never made (then the age is null)."""
+    """CRITICAL also when the assessment is too old, or was never made (then the age is null).
+
+    `findings` are the gravest first, `measures` what was measured of each account by name: ages in
+    seconds, shares as ratios (0.02 is 2 %), leverage and volatility in times, or counts; null is unknown.
+    """
 
     level: str
     reasons: list[str]
     age_seconds: float | None
+    findings: list[RiskFindingOut] = []
+    measures: dict[str, dict[str, Amount | None]] = {}
 
 
 class TradingStateOut(Schema):
@@ -107,11 +174,23 @@ class RiskStateOut(Schema):
     trading_state: list[TradingStateOut]
 
 
+LONGEST_REASON = 500
+
+
+def _shorten_reason(value: Any) -> Any:
+    """A stop is not refused for the form of its reason."""
+    return value.replace("\x00", "")[:LONGEST_REASON] if isinstance(value, str) else value
+
+
 class EmergencyStopIn(Schema):
+    """`reason` is cut to 500 characters."""
+
     model_config = ConfigDict(extra="forbid")
 
-    scope: str = Field(min_length=1, max_length=60, examples=["all", "account:paper-main"])
-    reason: str | None = Field(None, max_length=500)
+    scope: str = Field(
+        min_length=1, max_length=60, pattern=r"^[^\x00]+$", examples=["all", "account:paper-main"]
+    )
+    reason: Annotated[str | None, BeforeValidator(_shorten_reason)] = None
 
 
 class EmergencyStopOut(Schema):
@@ -146,6 +225,8 @@ def order_intent_out(intent: OrderIntent, decision: models.Decision, order: Orde
         decision="allowed" if decision.allowed else "blocked",
         decision_id=decision.pk,
         breaches=[BreachOut(**item) for item in list_breaches(decision)],
+        requested_quantity=decision.requested_quantity,
+        quantity=decision.quantity,
         max_quantity=decision.max_quantity,
         intent_id=str(intent.pk),
         order=_order_out(intent, order) if decision.allowed and intent.execute else None,
@@ -163,6 +244,39 @@ def _order_out(intent: OrderIntent, order: Order | None) -> IntentOrderOut:
         filled_quantity=order.filled_quantity,
         average_price=order.average_price,
     )
+
+
+def decision_out(row: models.Decision) -> DecisionOut:
+    return DecisionOut(**_decision_values(row))
+
+
+def decision_evidence_out(row: models.Decision) -> DecisionEvidenceOut:
+    return DecisionEvidenceOut(**_decision_values(row), outcomes=parse_text(row.outcomes))
+
+
+def _decision_values(row: models.Decision) -> dict[str, Any]:
+    intent = row.intent
+    return {
+        "decision_id": row.pk,
+        "decision": "allowed" if row.allowed else "blocked",
+        "reason": row.reason,
+        "breaches": [BreachOut(**item) for item in list_breaches(row)],
+        "intent_id": str(intent.pk),
+        "client_ref": intent.client_ref,
+        "source": intent.source,
+        "strategy": intent.strategy,
+        "venue": intent.venue_account.venue,
+        "symbol": intent.symbol,
+        "side": intent.side,
+        "purpose": intent.purpose,
+        "requested_quantity": row.requested_quantity,
+        "quantity": row.quantity,
+        "max_quantity": row.max_quantity,
+        "limit_set_digest": row.limit_set_digest,
+        "code_version": row.code_version,
+        "market_at": row.market_at,
+        "decided_at": row.decided_at,
+    }
 
 
 def headroom_out(row: HeadroomRow) -> HeadroomOut:

@@ -7,12 +7,13 @@ from typing import Any
 from django.db.models import Count, QuerySet
 
 from controlplane.code_version import get_code_version
-from controlplane.errors import NotFound, Unavailable
+from controlplane.errors import Conflict, NotFound, Unavailable
 from risk import models
-from risk.core import gate
 from risk.core.emergency_stop import StepStatus, StopProgress
 from risk.core.values import Decision, Intent, Limits, RiskLevel, Snapshot
+from risk.core.verdict import reach_verdict
 from risk.evidence import build, parse_text
+from risk.global_risk_record import describe
 from risk.limits import get_limits
 from trading.core.values import Clocks, TradingStateName
 from trading.models import Account, Permit, TradingState
@@ -31,6 +32,12 @@ class DecisionNotFound(NotFound):
     """No decision has this id."""
 
     code = "decision_not_found"
+
+
+class DecisionOfOtherCode(Conflict):
+    """The decision was written by a version of the code that knew other facts."""
+
+    code = "decision_of_other_code"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +171,12 @@ def get_risk_state(clocks: Clocks, max_age_seconds: float = 30) -> dict[str, Any
     return {
         "now": clocks.wall_at,
         "market_now": clocks.market_at,
-        "global_risk": {"level": level, "reasons": reasons, "age_seconds": age},
+        "global_risk": {
+            "level": level,
+            "reasons": reasons,
+            "age_seconds": age,
+            **describe({} if row is None else row.inputs),
+        },
         "trading_state": [
             {
                 "scope": status.scope,
@@ -185,6 +197,14 @@ def get_decision(decision_id: int) -> models.Decision:
     return row
 
 
+def list_decisions(account: Account, before_id: int | None, limit: int) -> list[models.Decision]:
+    """The newest decisions of the account, of those older than `before_id`, without their inputs."""
+    rows = models.Decision.objects.filter(account=account).select_related("intent__venue_account")
+    if before_id is not None:
+        rows = rows.filter(id__lt=before_id)
+    return list(rows.defer("inputs", "outcomes").order_by("-id")[:limit])
+
+
 def list_breaches(row: models.Decision) -> list[dict[str, str]]:
     """[{code, measured, limit, text}] as decided."""
     breaches: list[dict[str, str]] = parse_text(row.breaches)
@@ -192,12 +212,11 @@ def list_breaches(row: models.Decision) -> list[dict[str, str]]:
 
 
 def explain_decision(decision_id: int) -> Explanation:
-    """Decide the stored inputs again; raises DecisionNotFound."""
+    """Decide the stored inputs again; raises DecisionNotFound and DecisionOfOtherCode."""
     row = get_decision(decision_id)
-    inputs = parse_text(row.inputs)
-    intent, snapshot = build(Intent, inputs["intent"]), build(Snapshot, inputs["snapshot"])
+    intent, snapshot = _read_inputs(row)
     limits = get_limits(row.limit_set_digest) if row.limit_set_digest else None
-    again = gate.decide(intent, snapshot, limits)
+    again = reach_verdict(intent, snapshot, limits).decision
     outcomes = {item.rule: item.code for item in again.outcomes}
     breaches = [
         {"code": item.code.value, "measured": item.measured, "limit": item.limit, "text": item.text}
@@ -206,6 +225,7 @@ def explain_decision(decision_id: int) -> Explanation:
     agrees = (
         again.allowed == row.allowed
         and again.max_quantity == row.max_quantity
+        and (again.quantity, again.override_id) == (row.quantity, row.override_id)
         and breaches == list_breaches(row)
         and outcomes == parse_text(row.outcomes)
     )
@@ -218,6 +238,20 @@ def explain_decision(decision_id: int) -> Explanation:
         agrees=agrees,
         is_same_code=row.code_version == get_code_version(),
     )
+
+
+def _read_inputs(row: models.Decision) -> tuple[Intent, Snapshot]:
+    """What the decision was made of; another version of the code may have known other facts."""
+    inputs = parse_text(row.inputs)
+    try:
+        return build(Intent, inputs["intent"]), build(Snapshot, inputs["snapshot"])
+    except (KeyError, ValueError) as error:
+        if row.code_version == get_code_version():
+            raise
+        raise DecisionOfOtherCode(
+            f"decision {row.pk} was written by the code {row.code_version[:12]}, which knew other facts than"
+            f" this one ({get_code_version()[:12]}) and is needed to decide it again: {error}"
+        ) from error
 
 
 def count_allowed() -> int:

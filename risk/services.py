@@ -3,7 +3,9 @@
 import uuid
 from typing import TYPE_CHECKING
 
+from risk.allotments import divide_exposure
 from risk.assessment import assess_global_risk
+from risk.correlations import update_correlations
 from risk.emergency import trip_emergency_stop
 from risk.judgement import judge_intent
 from risk.registration import (
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "assess_global_risk",
+    "divide_exposure",
     "ensure_limit_set",
     "ensure_scopes_for_account",
     "execute_intent",
@@ -30,6 +33,7 @@ __all__ = [
     "store_limit_set",
     "sweep_stop",
     "trip_emergency_stop",
+    "update_correlations",
 ]
 
 

@@ -13,7 +13,9 @@ from controlplane.approvals import models as approvals
 from controlplane.approvals.core import Role, TokenScope, hash_token
 from controlplane.approvals.services import ensure_viewers
 from risk import models as risk
-from risk.registration import ensure_limit_set
+from risk.allotments import divide_exposure
+from risk.exposure import ensure_exposure
+from risk.registration import ensure_activities, ensure_limit_set
 from trading import models
 
 PASSWORD = "correct horse battery staple"
@@ -139,6 +141,10 @@ class PriceFactory(factory.django.DjangoModelFactory):
     mark = last = index = Decimal("2500")
     bid = Decimal("2499.9")
     ask = Decimal("2500.1")
+    bid_quantity = ask_quantity = Decimal(1_000_000)
+    reference = factory.SelfAttribute("mark")
+    funding_rate = Decimal("0.0001")
+    funding_at = factory.LazyAttribute(lambda o: o.at + timedelta(hours=4))
     at = factory.LazyFunction(timezone.now)
     read_at = factory.LazyFunction(timezone.now)
 
@@ -284,6 +290,8 @@ class InstrumentFactory(factory.django.DjangoModelFactory):
     min_notional = Decimal(5)
     min_price = Decimal("0.0001")
     max_price = Decimal("100000")
+    delists_at = factory.LazyFunction(lambda: timezone.now() + timedelta(days=30_000))
+    max_conditional_orders = 10
     read_at = factory.LazyFunction(timezone.now)
 
 
@@ -296,6 +304,7 @@ class VenueSettingFactory(factory.django.DjangoModelFactory):
     leverage = 2
     margin_mode = "isolated"
     max_stop_ratio = Decimal("0.245")
+    is_one_way = is_single_asset = True
     read_at = factory.LazyFunction(timezone.now)
 
 
@@ -341,6 +350,9 @@ def make_desk() -> models.VenueAccount:
     StopOrderFactory(intent=entry.intent)
     TargetOrderFactory(intent=entry.intent)
     ReconciliationFactory(venue_account=place)
+    ensure_activities(place.account)
+    ensure_exposure(actor="system:test")
+    divide_exposure()
     for name in ("worker", "beat", "guard:sweep", "guard:recovery", "guard:leases", "guard:risk"):
         HeartbeatFactory(name=name)
     return place
@@ -359,7 +371,7 @@ class DecisionFactory(factory.django.DjangoModelFactory):
     reason = "none"
     breaches = outcomes = "[]"
     inputs = "{}"
-    max_quantity = factory.SelfAttribute("intent.quantity")
+    max_quantity = requested_quantity = quantity = factory.SelfAttribute("intent.quantity")
     account_version = 1
     limit_set_digest = factory.SelfAttribute("intent.limit_set_digest")
     code_version = "0" * 64

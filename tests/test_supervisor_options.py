@@ -90,9 +90,9 @@ def test_bad_arguments_are_usage_errors(tmp_path, arguments):
 
 def test_candles_begin_after_a_warm_up_within_their_span(tmp_path):
     market = load_market(replace(DEFAULTS, candles=write_candles(tmp_path / "candles", bars=600)))
-    assert market.starts_at == FIRST + timedelta(minutes=150)
+    assert market.starts_at == FIRST + timedelta(minutes=450)
     assert market.candle_set.startswith("candles:")
-    long = load_market(replace(DEFAULTS, candles=write_candles(tmp_path / "long", bars=2000)))
+    long = load_market(replace(DEFAULTS, candles=write_candles(tmp_path / "long", bars=18_000)))
     assert long.starts_at == FIRST + LONGEST_WARM_UP
     assert long.candle_set != market.candle_set
 

@@ -1,10 +1,12 @@
 """Every fact can be read here and none can be edited."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import DecimalField, Model
+from django.http import HttpRequest
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
@@ -22,6 +24,22 @@ def money(field: str, description: str | None = None) -> Any:
         return None if value is None else money_text(value)
 
     return column
+
+
+class FactAdmin(ReadOnlyAdmin):
+    """Pages of one kind of fact, whose numbers have no trailing zeros either."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        fields = self.model._meta.get_fields()
+        self._columns = {field.name: money(field.name) for field in fields if isinstance(field, DecimalField)}
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[Any]:
+        names = [field for field in super().get_fields(request, obj) if isinstance(field, str)]
+        return [self._columns.get(name, name) for name in names]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[Any]:
+        return [*super().get_readonly_fields(request, obj), *self._columns.values()]
 
 
 STATE_LABELS = {
@@ -45,7 +63,7 @@ STATE_LABELS = {
 }
 
 
-class StateAdmin(ReadOnlyAdmin):
+class StateAdmin(FactAdmin):
     """A page of rows that have a state, shown in its colour."""
 
     @display(description="state", label=STATE_LABELS, ordering="state")  # type: ignore[untyped-decorator]
@@ -54,13 +72,13 @@ class StateAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.Account)
-class AccountAdmin(ReadOnlyAdmin):
+class AccountAdmin(FactAdmin):
     list_display = ("name", "environment", "created_at")
     ordering = ("name",)
 
 
 @admin.register(models.VenueAccount)
-class VenueAccountAdmin(ReadOnlyAdmin):
+class VenueAccountAdmin(FactAdmin):
     list_display = ("account", "venue", "priority", "created_at")
     list_select_related = ("account",)
     list_filter = ("account",)
@@ -68,7 +86,7 @@ class VenueAccountAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.StrategyAssignment)
-class StrategyAssignmentAdmin(ReadOnlyAdmin):
+class StrategyAssignmentAdmin(FactAdmin):
     list_display = ("account", "strategy", "symbols", "enabled")
     list_select_related = ("account",)
     list_filter = ("account",)
@@ -76,7 +94,7 @@ class StrategyAssignmentAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.Permit)
-class PermitAdmin(ReadOnlyAdmin):
+class PermitAdmin(FactAdmin):
     list_display = (
         "account",
         "kind",
@@ -166,7 +184,7 @@ class OrderEventAdmin(StateAdmin):
 
 
 @admin.register(models.Fill)
-class FillAdmin(ReadOnlyAdmin):
+class FillAdmin(FactAdmin):
     list_display = (
         "market_at",
         "symbol",
@@ -186,7 +204,7 @@ class FillAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.Income)
-class IncomeAdmin(ReadOnlyAdmin):
+class IncomeAdmin(FactAdmin):
     list_display = ("market_at", "kind", "symbol", money("amount"), "venue_account", "venue_income_id")
     list_filter = ("venue_account",)
     list_select_related = ("venue_account__account",)
@@ -194,7 +212,7 @@ class IncomeAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.Position)
-class PositionAdmin(ReadOnlyAdmin):
+class PositionAdmin(FactAdmin):
     list_display = (
         "symbol",
         "venue_account",
@@ -211,7 +229,7 @@ class PositionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.Trade)
-class TradeAdmin(ReadOnlyAdmin):
+class TradeAdmin(FactAdmin):
     list_display = (
         "opened_at",
         "closed_at",
@@ -231,7 +249,7 @@ class TradeAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.EquitySample)
-class EquitySampleAdmin(ReadOnlyAdmin):
+class EquitySampleAdmin(FactAdmin):
     list_display = (
         "market_at",
         "venue_account",
@@ -247,7 +265,7 @@ class EquitySampleAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.ReconciliationRun)
-class ReconciliationRunAdmin(ReadOnlyAdmin):
+class ReconciliationRunAdmin(FactAdmin):
     list_display = ("finished_at", "venue_account", "is_clean", "adopted_fills", "differences", "market_at")
     list_filter = ("venue_account", "is_clean")
     list_select_related = ("venue_account__account",)
@@ -263,18 +281,18 @@ class CycleRunAdmin(StateAdmin):
 
 
 @admin.register(models.Heartbeat)
-class HeartbeatAdmin(ReadOnlyAdmin):
+class HeartbeatAdmin(FactAdmin):
     list_display = ("name", "beat_at", "detail")
     ordering = ("name",)
 
 
 @admin.register(models.MarketClock)
-class MarketClockAdmin(ReadOnlyAdmin):
+class MarketClockAdmin(FactAdmin):
     list_display = ("anchor_at", "speed", "paused", "started_at", "seen_at", "candle_set")
 
 
 @admin.register(models.Instrument)
-class InstrumentAdmin(ReadOnlyAdmin):
+class InstrumentAdmin(FactAdmin):
     list_display = (
         "symbol",
         "venue",
@@ -282,6 +300,7 @@ class InstrumentAdmin(ReadOnlyAdmin):
         money("tick_size", "tick"),
         money("lot_size", "lot"),
         money("min_notional"),
+        "delists_at",
         "read_at",
     )
     list_filter = ("venue", "is_trading")
@@ -290,7 +309,7 @@ class InstrumentAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.MarketPrice)
-class MarketPriceAdmin(ReadOnlyAdmin):
+class MarketPriceAdmin(FactAdmin):
     list_display = (
         "symbol",
         "venue",
@@ -299,6 +318,7 @@ class MarketPriceAdmin(ReadOnlyAdmin):
         money("index"),
         money("bid"),
         money("ask"),
+        money("reference"),
         "at",
     )
     list_filter = ("venue",)
@@ -306,8 +326,43 @@ class MarketPriceAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.VenueSetting)
-class VenueSettingAdmin(ReadOnlyAdmin):
-    list_display = ("symbol", "venue_account", "leverage", "margin_mode", "read_at")
+class VenueSettingAdmin(FactAdmin):
+    list_display = (
+        "symbol",
+        "venue_account",
+        "leverage",
+        "margin_mode",
+        "is_one_way",
+        "is_single_asset",
+        "read_at",
+    )
     list_filter = ("venue_account",)
     list_select_related = ("venue_account__account",)
     ordering = ("symbol",)
+
+
+@admin.register(models.Candle)
+class CandleAdmin(FactAdmin):
+    list_display = (
+        "symbol",
+        "venue",
+        "interval",
+        "open_at",
+        money("open"),
+        money("high"),
+        money("low"),
+        money("close"),
+        money("volume"),
+    )
+    list_filter = ("venue", "interval")
+    search_fields = ("symbol__startswith",)
+    show_full_result_count = False
+    ordering = ("-open_at", "symbol")
+
+
+@admin.register(models.MessageSlot)
+class MessageSlotAdmin(FactAdmin):
+    list_display = ("venue_account", "slot", "second_at", "count")
+    list_filter = ("venue_account",)
+    list_select_related = ("venue_account__account",)
+    ordering = ("-second_at",)

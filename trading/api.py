@@ -6,7 +6,7 @@ from ninja import Query, Router
 
 from controlplane.approvals.core import TokenScope
 from controlplane.approvals.http import ActorRequest, authorise
-from controlplane.wire import Page, PageQuery, as_page, make_page
+from controlplane.wire import Name, Page, PageQuery, PlaceQuery, make_page, make_place_page
 from trading import models, schemas, selectors
 from trading.core.values import Clocks
 
@@ -14,25 +14,25 @@ router = Router(tags=["accounts"])
 
 
 @router.get("/accounts/{name}", response=schemas.AccountOut)
-def get_account(request: ActorRequest, name: str) -> schemas.AccountOut:
+def get_account(request: ActorRequest, name: Name) -> schemas.AccountOut:
     """The account, its permit, what it may trade and where, and its equity as last read."""
     authorise(request, TokenScope.READ)
     return describe_account(selectors.get_account(name), selectors.get_clocks())
 
 
 @router.get("/accounts/{name}/positions", response=Page[schemas.PositionOut])
-def list_positions(request: ActorRequest, name: str) -> dict[str, Any]:
-    """The open positions with the stop and target that rest at the venue."""
+def list_positions(request: ActorRequest, name: Name, page: Query[PlaceQuery]) -> dict[str, Any]:
+    """The open positions with the stop and target that rest at the venue, by venue and symbol."""
     authorise(request, TokenScope.READ)
     account = selectors.get_account(name)
     rows = [
         row for place in selectors.list_venue_accounts(account) for row in schemas.describe_positions(place)
     ]
-    return as_page(rows)
+    return make_place_page(rows, page)
 
 
 @router.get("/accounts/{name}/orders", response=Page[schemas.OrderOut])
-def list_orders(request: ActorRequest, name: str, page: Query[PageQuery]) -> dict[str, Any]:
+def list_orders(request: ActorRequest, name: Name, page: Query[PageQuery]) -> dict[str, Any]:
     """Every order that reached the door, newest first."""
     authorise(request, TokenScope.READ)
     rows = selectors.list_orders(selectors.get_account(name), page.after, page.limit + 1)
@@ -40,7 +40,7 @@ def list_orders(request: ActorRequest, name: str, page: Query[PageQuery]) -> dic
 
 
 @router.get("/accounts/{name}/trades", response=Page[schemas.TradeOut])
-def list_trades(request: ActorRequest, name: str, page: Query[PageQuery]) -> dict[str, Any]:
+def list_trades(request: ActorRequest, name: Name, page: Query[PageQuery]) -> dict[str, Any]:
     """The round trips, newest first; an open one has no result yet."""
     authorise(request, TokenScope.READ)
     rows = selectors.list_trades(selectors.get_account(name), page.after, page.limit + 1)
@@ -48,7 +48,7 @@ def list_trades(request: ActorRequest, name: str, page: Query[PageQuery]) -> dic
 
 
 @router.get("/accounts/{name}/prices", response=Page[schemas.PriceOut])
-def list_prices(request: ActorRequest, name: str) -> dict[str, Any]:
+def list_prices(request: ActorRequest, name: Name, page: Query[PlaceQuery]) -> dict[str, Any]:
     """The prices that the gate would use now, of every symbol and venue of the account."""
     authorise(request, TokenScope.READ)
     account = selectors.get_account(name)
@@ -56,9 +56,9 @@ def list_prices(request: ActorRequest, name: str) -> dict[str, Any]:
     found = (
         schemas.price_out(place.venue, prices)
         for place in selectors.list_venue_accounts(account)
-        for _, prices in sorted(selectors.list_prices(place.venue, symbols).items())
+        for prices in selectors.list_prices(place.venue, symbols).values()
     )
-    return as_page(found)
+    return make_place_page(found, page)
 
 
 def describe_account(account: models.Account, clocks: Clocks) -> schemas.AccountOut:

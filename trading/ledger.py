@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Max, Sum
 from django.db.models.functions import Now
 
 from trading import models, selectors, trips
@@ -69,16 +69,11 @@ def _list_new(venue_account: models.VenueAccount, fills: Sequence[FillReport]) -
 
 def _find_order(venue_account: models.VenueAccount, fill: FillReport) -> models.Order | None:
     """Our order of the fill: by its own venue id, or by that of the order a conditional became."""
-    return (
-        models.Order.objects.filter(
-            Q(venue_order_id=fill.venue_order_id, order_type__in=ORDINARY)
-            | Q(executed_by=fill.venue_order_id),
-            venue_account=venue_account,
-            symbol=fill.symbol,
-        )
-        .select_related("intent")
-        .first()
-    )
+    rows = models.Order.objects.filter(venue_account=venue_account, symbol=fill.symbol)
+    rows = rows.select_related("intent").order_by("id")
+    # Two look-ups, each by its index.
+    own = rows.filter(venue_order_id=fill.venue_order_id, order_type__in=ORDINARY).first()
+    return own or rows.filter(executed_by=fill.venue_order_id).filter(executed_by__gt="").first()
 
 
 def _book(venue_account: models.VenueAccount, order: models.Order | None, fill: FillReport) -> models.Fill:
@@ -190,9 +185,17 @@ def _flow_since(venue_account: models.VenueAccount, at: datetime) -> Decimal:
     return rows.aggregate(total=Sum("amount"))["total"] or ZERO
 
 
-def sum_income(venue_account: models.VenueAccount, *, after: datetime | None = None) -> Decimal:
-    """Sum of the income that became known after a (database) time, USDT: by how much the wallet changed."""
-    rows = models.Income.objects.filter(venue_account=venue_account)
+def sum_income(
+    venue_account: models.VenueAccount, *, after: datetime | None = None, after_id: int = 0
+) -> tuple[Decimal, int]:
+    """By how much the wallet changed (USDT), and the id of the last income row that is known.
+
+    Of the rows behind `after_id` those that became known after a (database) time. The rows of a venue
+    account are written by one at a time, so that none comes up later with a smaller id.
+    """
+    rows = models.Income.objects.filter(venue_account=venue_account, id__gt=after_id)
+    newest = rows.aggregate(newest=Max("id"))["newest"] or after_id
+    rows = rows.filter(id__lte=newest)
     if after is not None:
         rows = rows.filter(at__gt=after)
-    return rows.aggregate(total=Sum("amount"))["total"] or ZERO
+    return rows.aggregate(total=Sum("amount"))["total"] or ZERO, newest

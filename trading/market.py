@@ -1,10 +1,13 @@
 """What is read from venues and kept: instruments, prices, settings; and what a venue is worth now."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models.functions import Now
 
 from controlplane.errors import Conflict, NotFound, Unavailable
@@ -17,9 +20,17 @@ from trading.core.margin import (
     find_bracket,
     liquidation_distance_ratio,
 )
+from trading.core.reference import SEED_BARS, WINDOW, average_closes, roll_reference
 from trading.venue_config import VenueConfig, VenueTerms, load_venue_config
 from trading.venues import open_gateway
-from trading.venues.gateway import Cause, Gateway, VenueError, VenueUnavailable
+from trading.venues.gateway import (
+    AccountMode,
+    Cause,
+    Gateway,
+    SymbolSettings,
+    VenueError,
+    VenueUnavailable,
+)
 from trading.venues.probe import ProbeItem, VenueProbe, describe_unopened, probe_gateway
 
 __all__ = [
@@ -38,6 +49,8 @@ __all__ = [
     "refresh_instruments",
     "refresh_prices",
 ]
+
+logger = logging.getLogger(__name__)
 
 INSTRUMENTS_LIVE_FOR = timedelta(minutes=10)
 RATIO_PLACES = Decimal("1e-8")
@@ -125,15 +138,17 @@ def get_or_refresh_instrument(*, venue_account: models.VenueAccount, symbol: str
 
 
 def refresh_prices(*, venue: str, account: str, symbols: Sequence[str]) -> dict[str, values.Prices]:
-    """Read and store the prices of the symbols, dated by the venue.
+    """Read and store the prices of the symbols, dated by the venue, with the rolling average of mark.
 
     A symbol that the venue does not quote is absent; raises VenueUnavailable if none is quoted.
     """
     if not symbols:
         return {}
-    prices = _open(venue, account).fetch_prices(symbols)
-    if not prices:
+    gateway = _open(venue, account)
+    found = gateway.fetch_prices(symbols)
+    if not found:
         raise VenueUnavailable(f"{venue}: does not quote {', '.join(symbols)}", cause=Cause.VENUE)
+    prices = _add_references(gateway, found, selectors.list_prices(venue, symbols))
     models.MarketPrice.objects.bulk_create(
         [
             models.MarketPrice(
@@ -151,9 +166,40 @@ def refresh_prices(*, venue: str, account: str, symbols: Sequence[str]) -> dict[
 _PRICE_FIELDS = tuple(values.Prices.__dataclass_fields__)
 
 
-def fetch_bars(*, venue: str, account: str, symbol: str, interval: str, limit: int) -> tuple[values.Bar, ...]:
-    """The latest candles, ascending; the last one may be unfinished. Raises VenueError."""
-    return _open(venue, account).fetch_bars(symbol, interval, limit)
+def _add_references(
+    gateway: Gateway, found: Mapping[str, values.Prices], before: Mapping[str, values.Prices]
+) -> dict[str, values.Prices]:
+    """Roll each symbol's average on; where there is none to roll it is read from the venue's candles.
+
+    A venue that does not give them is not asked again until the next look: the rest stays unknown.
+    """
+    prices: dict[str, values.Prices] = {}
+    gives_bars = True
+    for symbol, price in found.items():
+        known = before.get(symbol)
+        average = None
+        if known is not None:
+            average = roll_reference(known.reference, known.at, price.mark, price.at, WINDOW)
+        if average is None and gives_bars:
+            try:
+                # One bar is forming, and one may lie between the two dates.
+                bars = gateway.fetch_bars(symbol, "1m", SEED_BARS + 2)
+                average = average_closes(bars, price.at)
+            except VenueError as error:
+                logger.warning("%s: no average price: %s", symbol, error)
+                gives_bars = False
+        prices[symbol] = replace(price, reference=average)
+    return prices
+
+
+def fetch_bars(
+    *, venue: str, account: str, symbol: str, interval: str, limit: int, since: datetime | None = None
+) -> tuple[values.Bar, ...]:
+    """The latest candles, or the first from a time on; ascending. The last one may be unfinished.
+
+    Raises VenueError.
+    """
+    return _open(venue, account).fetch_bars(symbol, interval, limit, since=since)
 
 
 # Settings -----------------------------------------------------------------------------------------
@@ -172,7 +218,9 @@ def prepare_symbol(
 
     `leverage` is the profile's; `notional` (USDT) the largest position intended, where absent the
     venue's first bracket is taken. The widest stop that the leverage read back allows is stored with
-    it. Raises BracketUnknown, LeverageUnsafe, SettingsNotTaken, VenueError.
+    it; with settings other than asked for none is, so that the gate denies. Where the venue fails on
+    the way, what was known is forgotten. Raises BracketUnknown, LeverageUnsafe, SettingsNotTaken,
+    VenueError.
     """
     brackets = _get_brackets(venue_account, symbol)
     largest = brackets[0].notional_cap if notional is None else notional
@@ -184,27 +232,8 @@ def prepare_symbol(
             f"{symbol}@{venue_account.venue}: no leverage keeps liquidation at twice a stop"
             f" distance of {stop_ratio}"
         )
-    taken = _set_and_read_back(venue_account, symbol, chosen)
-    row, _ = models.VenueSetting.objects.update_or_create(
-        venue_account=venue_account,
-        symbol=symbol,
-        defaults={
-            "leverage": taken,
-            "margin_mode": "isolated",
-            "max_stop_ratio": _measure_max_stop(brackets, largest, taken),
-            "read_at": Now(),
-        },
-    )
-    row.refresh_from_db()
-    return row
-
-
-def _set_and_read_back(venue_account: models.VenueAccount, symbol: str, leverage: int) -> int:
-    """The leverage that the venue reads back; raises SettingsNotTaken if anything is not as asked."""
-    gateway = _open(venue_account.venue, venue_account.account.name)
-    mode = gateway.ensure_account_mode()
-    found = gateway.ensure_symbol_settings(symbol, leverage, isolated=True)
-    asked = (True, True, leverage, True, False)
+    mode, found = _set_and_read_back(venue_account, symbol, chosen)
+    asked = (True, True, chosen, True, False)
     have = (
         mode.is_one_way,
         mode.is_single_asset,
@@ -212,12 +241,53 @@ def _set_and_read_back(venue_account: models.VenueAccount, symbol: str, leverage
         found.is_isolated,
         found.is_auto_add_margin,
     )
+    largest_stop = _measure_max_stop(brackets, largest, chosen) if have == asked else None
+    row = _store_setting(venue_account, mode, found, largest_stop)
     if have != asked:
         raise SettingsNotTaken(
             f"{symbol}@{venue_account.venue}: asked for (one-way, single-asset, leverage, isolated,"
             f" auto-add margin) {asked}, read back {have}"
         )
-    return found.leverage
+    return row
+
+
+def _set_and_read_back(
+    venue_account: models.VenueAccount, symbol: str, leverage: int
+) -> tuple[AccountMode, SymbolSettings]:
+    """What the venue reads back; where it fails its settings are unknown, whatever was read before."""
+    try:
+        gateway = _open(venue_account.venue, venue_account.account.name)
+        return gateway.ensure_account_mode(), gateway.ensure_symbol_settings(symbol, leverage, isolated=True)
+    except VenueError:
+        with transaction.atomic(durable=True):
+            models.VenueSetting.objects.filter(venue_account=venue_account, symbol=symbol).delete()
+        raise
+
+
+def _store_setting(
+    venue_account: models.VenueAccount,
+    mode: AccountMode,
+    found: SymbolSettings,
+    max_stop_ratio: Decimal | None,
+) -> models.VenueSetting:
+    """Committed at once, whatever the caller does next: the gate must judge by what the venue has now."""
+    modes = {"is_one_way": mode.is_one_way, "is_single_asset": mode.is_single_asset}
+    with transaction.atomic(durable=True):
+        # They are the account's, so that the other symbols have them too.
+        models.VenueSetting.objects.filter(venue_account=venue_account).exclude(**modes).update(**modes)
+        row, _ = models.VenueSetting.objects.update_or_create(
+            venue_account=venue_account,
+            symbol=found.symbol,
+            defaults={
+                "leverage": found.leverage,
+                "margin_mode": "isolated" if found.is_isolated else "cross",
+                "max_stop_ratio": max_stop_ratio,
+                "read_at": Now(),
+                **modes,
+            },
+        )
+        row.refresh_from_db()
+    return row
 
 
 def _get_brackets(venue_account: models.VenueAccount, symbol: str) -> tuple[Bracket, ...]:

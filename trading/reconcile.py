@@ -266,6 +266,7 @@ def _compare(venue_account: models.VenueAccount, reading: Reading, busy: Set[str
 
 def _view_ours(venue_account: models.VenueAccount) -> BookView:
     rows = selectors.list_unsettled_orders(venue_account).filter(state=OrderState.OPEN)
+    expected = _expect_wallet(venue_account)
     resting = dict(rows.values_list("client_order_id", "symbol"))
     foreign = selectors.list_open_positions(venue_account).filter(strategy=trips.FOREIGN)
     return BookView(
@@ -273,7 +274,7 @@ def _view_ours(venue_account: models.VenueAccount) -> BookView:
         orders=resting,
         stops=frozenset(),
         protections={},
-        wallet=_expect_wallet(venue_account),
+        wallet=None if expected is None else expected[0],
         foreign_symbols=frozenset(foreign.values_list("symbol", flat=True)),
     )
 
@@ -303,13 +304,22 @@ def _list_protections(venue_account: models.VenueAccount, reports: tuple[OrderRe
     return dict(ours.values_list("client_order_id", "symbol"))
 
 
-def _expect_wallet(venue_account: models.VenueAccount) -> Decimal | None:
-    """The wallet of the first sample and every income since, USDT; None before there is one."""
+def _expect_wallet(venue_account: models.VenueAccount) -> tuple[Decimal, int] | None:
+    """The wallet of the first sample and every income since (USDT), and the last income row in it.
+
+    None before there is a sample. Each run keeps the sum as far as it went, so that the next one adds
+    only what is new: what the venue said the wallet was never comes into it.
+    """
+    runs = models.ReconciliationRun.objects.filter(venue_account=venue_account)
+    last = runs.filter(wallet_expected__isnull=False).order_by("-finished_at", "-id").first()
+    if last is not None and last.wallet_expected is not None and last.income_id is not None:
+        change, newest = ledger.sum_income(venue_account, after_id=last.income_id)
+        return last.wallet_expected + change, newest
     first = _get_first_sample(venue_account)
     if first is None:
         return None
-    wallet: Decimal = first.wallet
-    return wallet + ledger.sum_income(venue_account, after=first.at)
+    change, newest = ledger.sum_income(venue_account, after=first.at)
+    return first.wallet + change, newest
 
 
 # Storing ------------------------------------------------------------------------------------------
@@ -338,6 +348,7 @@ def _store(
     started_at: datetime,
     adopted: int,
 ) -> models.ReconciliationRun:
+    wallet, income_id = _expect_wallet(venue_account) or (None, None)
     run = models.ReconciliationRun.objects.create(
         venue_account=venue_account,
         is_clean=not found,
@@ -345,6 +356,8 @@ def _store(
         differences=[_describe(item) for item in found],
         market_at=market_at,
         started_at=started_at,
+        wallet_expected=wallet,
+        income_id=income_id,
     )
     run.refresh_from_db()
     account = venue_account.account

@@ -105,7 +105,11 @@ class TradeOut(Schema):
 
 
 class PriceOut(Schema):
-    """What the gate would use; `at` is market time."""
+    """What the gate would use; `at` and `funding_at` are market time, null is unknown.
+
+    Quantities rest at the best prices; `reference` is the rolling average of mark; longs pay shorts
+    `funding_rate` (ratio of notional, signed).
+    """
 
     venue: str
     symbol: str
@@ -114,6 +118,11 @@ class PriceOut(Schema):
     index: Amount
     bid: Amount
     ask: Amount
+    bid_quantity: Amount | None
+    ask_quantity: Amount | None
+    reference: Amount | None
+    funding_rate: Amount | None
+    funding_at: Moment | None
     at: Moment
 
 
@@ -203,5 +212,10 @@ def price_out(venue: str, prices: Prices) -> PriceOut:
         index=prices.index,
         bid=prices.bid,
         ask=prices.ask,
+        bid_quantity=prices.bid_quantity,
+        ask_quantity=prices.ask_quantity,
+        reference=prices.reference,
+        funding_rate=prices.funding_rate,
+        funding_at=prices.funding_at,
         at=prices.at,
     )

@@ -11,7 +11,14 @@ from django.db.models.functions import Now
 from controlplane.errors import NotFound
 from trading import models
 from trading.core import values
-from trading.core.values import Clocks, IntentState, MarketClock, OrderPurpose, OrderState
+from trading.core.values import (
+    Clocks,
+    IntentState,
+    MarketClock,
+    OrderPurpose,
+    OrderState,
+    TradingStateName,
+)
 
 UNSETTLED = (OrderState.SENDING, OrderState.UNKNOWN, OrderState.OPEN)
 OPEN_INTENTS = (IntentState.PROPOSED, IntentState.APPROVED, IntentState.DISPATCHED)
@@ -94,8 +101,17 @@ def list_assignments(account: models.Account) -> QuerySet[models.StrategyAssignm
 
 
 def list_symbols(account: models.Account) -> tuple[str, ...]:
-    """Every symbol some enabled strategy of the account trades, sorted."""
-    return tuple(sorted({s for row in list_assignments(account) for s in row.symbols}))
+    """Every symbol that an enabled strategy of the account trades or that is held, sorted."""
+    assigned = {symbol for row in list_assignments(account) for symbol in row.symbols}
+    held = models.Position.objects.filter(venue_account__account=account).exclude(quantity=0)
+    return tuple(sorted(assigned.union(held.values_list("symbol", flat=True))))
+
+
+def is_halted(venue_account: models.VenueAccount) -> bool:
+    """Whether the desk, the venue or the account is HALTED; a scope without a row is."""
+    scopes = ("all", f"venue:{venue_account.venue}", f"account:{venue_account.account.name}")
+    rows = models.TradingState.objects.filter(scope__in=scopes)
+    return rows.exclude(state=TradingStateName.HALTED).count() < len(scopes)
 
 
 def list_open_positions(
@@ -161,11 +177,21 @@ def instrument_value(row: models.Instrument) -> values.Instrument:
         min_notional=row.min_notional,
         min_price=row.min_price,
         max_price=row.max_price,
+        delists_at=row.delists_at,
+        max_conditional_orders=row.max_conditional_orders,
     )
 
 
 def get_venue_setting(venue_account: models.VenueAccount, symbol: str) -> models.VenueSetting | None:
     return models.VenueSetting.objects.filter(venue_account=venue_account, symbol=symbol).first()
+
+
+def list_unprepared_symbols(venue_account: models.VenueAccount, fresh_since: datetime) -> list[str]:
+    """Assigned symbols that are flat and whose settings were not read back since a (wall) time, sorted."""
+    assigned = {s for row in list_assignments(venue_account.account) for s in row.symbols}
+    held = list_open_positions(venue_account).values_list("symbol", flat=True)
+    rows = models.VenueSetting.objects.filter(venue_account=venue_account, read_at__gt=fresh_since)
+    return sorted(assigned.difference(held, rows.values_list("symbol", flat=True)))
 
 
 def get_price(venue: str, symbol: str) -> values.Prices | None:
@@ -182,6 +208,11 @@ def price_value(row: models.MarketPrice) -> values.Prices:
         bid=row.bid,
         ask=row.ask,
         at=row.at,
+        bid_quantity=row.bid_quantity,
+        ask_quantity=row.ask_quantity,
+        reference=row.reference,
+        funding_rate=row.funding_rate,
+        funding_at=row.funding_at,
     )
 
 

@@ -133,6 +133,7 @@ class IntentBody(TypedDict, total=False):
     source: Required[str]
     time_in_force: TimeInForce
     execute: bool
+    may_resize: bool
 
 
 def register_intent(
@@ -145,6 +146,8 @@ def register_intent(
 ) -> models.OrderIntent:
     """Commit the request before judgement; the same reference returns the first row.
 
+    With `may_resize` a smaller quantity will do: the judgement may then lower `quantity`, and what was
+    asked for stays in `requested_quantity`.
     Raises InvalidInput (field named) and ClientRefReused.
     """
     for field in ("quantity", "price", "stop_loss", "take_profit"):
@@ -158,6 +161,7 @@ def register_intent(
                 body_digest=digest,
                 signal_at=signal_at,
                 market_at=market_at,
+                requested_quantity=body["quantity"],
                 **body,
             )
     except IntegrityError:

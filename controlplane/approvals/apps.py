@@ -7,6 +7,7 @@ class ApprovalsConfig(AppConfig):
     verbose_name = "Approvals: who may"
 
     def ready(self) -> None:
-        from controlplane.approvals import sign_in
+        from controlplane.approvals import people, sign_in
 
         sign_in.connect()
+        people.register_kinds()

@@ -1,6 +1,7 @@
 ACTIONS = frozenset(
     {
         "approvals.designate",
+        "approvals.designation_end",
         "approvals.token_create",
         "approvals.token_revoke",
         "approvals.second_factor_enrol",
@@ -8,5 +9,12 @@ ACTIONS = frozenset(
         "approvals.password_set",
         "approvals.sign_in",
         "approvals.sign_out",
+        "approvals.first_start",
+        "approvals.mode_change",
+        "approvals.request_open",
+        "approvals.request_withdraw",
+        "approvals.request_expire",
+        "approvals.request_execute",
+        "approvals.vote",
     }
 )

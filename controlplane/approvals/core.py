@@ -4,11 +4,16 @@ import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 TOTP_STEP_SECONDS = 30
 TOTP_DIGITS = 6
+# A code is taken one step early or late: clocks of phones differ.
+TOTP_TOLERANCE = 1
+SOLO_DELAY = timedelta(hours=24)
+COOLING_OFF = timedelta(hours=24)
+MIN_REASON = 15
 
 
 class Role(StrEnum):
@@ -35,6 +40,54 @@ class TokenScope(StrEnum):
     INTENTS = "intents"
     STOP = "stop"
     PREFLIGHT = "preflight"
+
+
+class Mode(StrEnum):
+    """How a desk approves: by another person, or (one person) by the same person a day later."""
+
+    DUAL = "dual"
+    SOLO = "solo"
+
+    @property
+    def words(self) -> str:
+        """What every page, report and event says of an approval in this mode."""
+        return "same person, delayed" if self is Mode.SOLO else "another person"
+
+
+class RequestState(StrEnum):
+    """Where a request stands; the last four are final."""
+
+    PROPOSED = "proposed"
+    APPROVED = "approved"
+    EXECUTED = "executed"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+
+
+class VoteDecision(StrEnum):
+    """What one person says of one request; a changed mind is a row of its own."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    REVOKE = "revoke"
+
+
+OPEN_STATES = (RequestState.PROPOSED, RequestState.APPROVED)
+# The only transitions there are; the database's trigger holds the same list.
+TRANSITIONS = frozenset(
+    {
+        (RequestState.PROPOSED, RequestState.APPROVED),
+        (RequestState.PROPOSED, RequestState.REJECTED),
+        (RequestState.PROPOSED, RequestState.WITHDRAWN),
+        (RequestState.PROPOSED, RequestState.EXPIRED),
+        (RequestState.APPROVED, RequestState.EXECUTED),
+        (RequestState.APPROVED, RequestState.PROPOSED),
+        (RequestState.APPROVED, RequestState.REJECTED),
+        (RequestState.APPROVED, RequestState.WITHDRAWN),
+        (RequestState.APPROVED, RequestState.EXPIRED),
+    }
+)
 
 
 # Any one of these may remove risk; the auditor changes nothing.
@@ -90,3 +143,17 @@ def totp_code(secret: str, step: int) -> str:
     start = mac[-1] & 0x0F
     number = int.from_bytes(mac[start : start + 4], "big") & 0x7FFFFFFF
     return str(number % 10**TOTP_DIGITS).zfill(TOTP_DIGITS)
+
+
+def find_totp_step(secret: str, code: str, at: datetime) -> int | None:
+    """The step whose code this is, among the present one and its neighbours; None if it is of none."""
+    now = totp_step(at)
+    for step in range(now - TOTP_TOLERANCE, now + TOTP_TOLERANCE + 1):
+        if hmac.compare_digest(totp_code(secret, step).encode(), code.encode()):
+            return step
+    return None
+
+
+def cooling_off(environment: str) -> timedelta:
+    """How long after a new designation, second factor or password a vote does not count."""
+    return timedelta(0) if environment == "paper" else COOLING_OFF

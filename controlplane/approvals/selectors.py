@@ -1,18 +1,27 @@
-"""Reads: who somebody is here, and which tokens exist."""
+"""Reads: who somebody is here, which tokens exist, what was asked and who approved."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Min, Q, QuerySet
 from django.db.models.functions import Now
 
-from controlplane.approvals.core import Actor, ActorKind, Role, TokenScope
-from controlplane.approvals.models import ApiToken, Designation
+from controlplane.approvals.core import OPEN_STATES, Actor, ActorKind, Mode, Role, TokenScope, VoteDecision
+from controlplane.approvals.models import (
+    ApiToken,
+    ApprovalMode,
+    ApprovalRequest,
+    CredentialChange,
+    Designation,
+    SecondFactor,
+    Vote,
+)
 from controlplane.errors import NotFound
 
 if TYPE_CHECKING:
@@ -95,3 +104,66 @@ def _known_scopes(names: Iterable[str]) -> frozenset[TokenScope]:
 
 def list_tokens() -> QuerySet[ApiToken]:
     return ApiToken.objects.select_related("user").order_by("name", "id")
+
+
+def get_database_time() -> datetime:
+    """The database's clock: approvals, expiry and second factors know no other."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        at: datetime = cursor.fetchone()[0]
+    return at
+
+
+def find_mode() -> Mode | None:
+    """How this desk approves; None before the first start."""
+    name = ApprovalMode.objects.values_list("mode", flat=True).first()
+    return None if name is None else Mode(name)
+
+
+def list_people(roles: Iterable[Role]) -> "QuerySet[User]":
+    """The active people who hold one of the roles now."""
+    holders = Designation.objects.filter(VALID_NOW, role__in=[role.value for role in roles])
+    return get_user_model().objects.filter(is_active=True, pk__in=holders.values("user_id")).distinct()
+
+
+def latest_change(user: "User", roles: Iterable[Role]) -> datetime | None:
+    """When what lets the user vote in these roles last changed: designation, factor, password, account."""
+    names = [role.value for role in roles]
+    of_person = Q(what="designation", role__in=names) | ~Q(what="designation")
+    times = [
+        CredentialChange.objects.filter(of_person, user_id=user.pk).aggregate(at=Max("changed_at"))["at"],
+        Designation.objects.filter(VALID_NOW, user=user, role__in=names).aggregate(at=Min("valid_from"))[
+            "at"
+        ],
+        SecondFactor.objects.filter(user=user).aggregate(at=Max("enrolled_at"))["at"],
+    ]
+    return max((at for at in times if at is not None), default=None)
+
+
+def list_open_requests() -> QuerySet[ApprovalRequest]:
+    """What waits for an approval or for its execution, the oldest first."""
+    return (
+        ApprovalRequest.objects.filter(state__in=[state.value for state in OPEN_STATES])
+        .select_related("proposer")
+        .order_by("proposed_at", "id")
+    )
+
+
+def get_request(request_id: UUID) -> ApprovalRequest:
+    """Raises NotFound."""
+    row = ApprovalRequest.objects.select_related("proposer").filter(pk=request_id).first()
+    if row is None:
+        raise NotFound(f"request: none has the id {request_id}", code="request_not_found")
+    return row
+
+
+def list_standing_approvals(request: ApprovalRequest) -> list[Vote]:
+    """The approvals of this digest that were not taken back."""
+    votes = list(request.votes.filter(digest=request.digest).select_related("approver").order_by("id"))
+    taken_back = {vote.approver_id for vote in votes if vote.decision != VoteDecision.APPROVE}
+    return [vote for vote in votes if vote.approver_id not in taken_back]
+
+
+def list_users() -> "QuerySet[User]":
+    """Everybody, the deactivated too."""
+    return get_user_model().objects.select_related("second_factor").order_by("username")

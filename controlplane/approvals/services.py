@@ -126,7 +126,10 @@ def revoke_token(*, name: str, actor: Actor, reason: str) -> None:
 
 @transaction.atomic
 def designate(*, user: User, role: Role, actor: Actor, reason: str) -> Designation:
-    """Give the user the role; an open designation is returned as it is."""
+    """Give the user the role; an open designation is returned as it is.
+
+    For the first start and the effect of an approved request only: it asks nobody.
+    """
     row, created = Designation.objects.get_or_create(
         user=user, role=role.value, valid_to=None, defaults={"designated_by": actor.audit_name}
     )

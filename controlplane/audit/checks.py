@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
-from controlplane.audit.streams import get_registered_streams
+from controlplane.audit.streams import get_registered_guards, get_registered_streams
 
 OWN_TABLES = ("audit_auditevent", "audit_seal")
 ALWAYS_TRIGGERS = (
@@ -57,20 +57,23 @@ def _append_only_tables(connection: BaseDatabaseWrapper) -> list[str]:
 def _check_triggers(connection: BaseDatabaseWrapper, tables: list[str]) -> list[CheckMessage]:
     wanted = set(ALWAYS_TRIGGERS)
     wanted |= {(table, name) for table in tables for name in ("append_only_rows", "append_only_truncate")}
+    guards = get_registered_guards()
+    present = set(connection.introspection.table_names())
+    wanted |= {guard for guard in guards if guard[0] in present}
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
             " JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE n.nspname = current_schema() AND t.tgenabled = 'A'"
         )
-        present = set(cursor.fetchall())
+        found = set(cursor.fetchall())
     return [
         Error(
             f"{table}: trigger {name} is missing or not ENABLE ALWAYS",
             hint="Someone with the owner's rights changed it. Verify the log before restoring it.",
             id="audit.E001",
         )
-        for table, name in sorted(wanted - present)
+        for table, name in sorted(wanted - found)
     ]
 
 

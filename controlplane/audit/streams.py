@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 
 from django.apps import apps
 from django.db.backends.utils import CursorWrapper
@@ -31,12 +32,19 @@ class Stream:
 @lru_cache(maxsize=1)
 def get_registered_streams() -> tuple[Stream, ...]:
     """Return the streams of every installed app, by name."""
-    streams: list[Stream] = []
-    for config in apps.get_app_configs():
-        module_name = f"{config.name}.audit_streams"
-        if find_spec(module_name) is not None:
-            streams.extend(import_module(module_name).STREAMS)
+    streams = [stream for module in _list_modules() for stream in module.STREAMS]
     return tuple(sorted(streams, key=lambda stream: stream.name))
+
+
+@lru_cache(maxsize=1)
+def get_registered_guards() -> tuple[tuple[str, str], ...]:
+    """Return (table, trigger) of what an app guards besides its streams: its `GUARDS`."""
+    return tuple(guard for module in _list_modules() for guard in getattr(module, "GUARDS", ()))
+
+
+def _list_modules() -> list[ModuleType]:
+    names = [f"{config.name}.audit_streams" for config in apps.get_app_configs()]
+    return [import_module(name) for name in names if find_spec(name) is not None]
 
 
 def row_expression(columns: Iterable[str]) -> sql.Composed:

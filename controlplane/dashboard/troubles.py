@@ -9,13 +9,18 @@ from django.conf import settings
 from django.urls import reverse
 
 from controlplane.alerts.selectors import count_undelivered, list_alerts
+from controlplane.approvals.core import RequestState
+from controlplane.approvals.selectors import list_open_requests
 from controlplane.audit.selectors import get_chain_status
 from controlplane.dashboard.facts import AccountFacts
 from controlplane.dashboard.words import age_text, count_text
 from golive.core.values import CheckStatus
 from golive.models import PreflightRun
+from risk.global_risk_page import tell_gravest
 from risk.models import StopEvent
+from risk.overrides import list_active_overrides
 from risk.selectors import ScopeStatus, get_global_risk, list_unfinished_stops
+from risk.throttles import list_throttled
 from trading import models, selectors
 from trading.core.values import Clocks, OrderState, TradingStateName
 
@@ -210,7 +215,7 @@ def global_risk(seen: Seen) -> Iterable[Trouble]:
         yield Trouble(
             weight=Weight.CRITICAL if row.level == "CRITICAL" else Weight.WARNING,
             text=f"Global risk is {row.level}",
-            detail="; ".join(str(reason) for reason in row.reasons),
+            detail=tell_gravest(row),
             link=reverse("admin:risk_globalrisk_change", args=[row.pk]),
         )
 
@@ -286,6 +291,41 @@ def late_cycles(seen: Seen) -> Iterable[Trouble]:
             )
 
 
+def raised_limits(seen: Seen) -> Iterable[Trouble]:
+    for row in list_active_overrides():
+        left = age_text(row.expires_at - seen.clocks.wall_at)
+        uses = "" if row.max_uses is None else f", {count_text(row.max_uses - row.used, 'order')} left"
+        yield Trouble(
+            weight=Weight.WARNING,
+            text=f"{row.limit} of {row.account.name} is raised to {row.value.normalize():f}",
+            detail=f"for {left} more{uses}; asked by {row.requested_by}, approved by {row.approved_by}",
+            link=reverse("admin:risk_override_change", args=[row.pk]),
+            command=f"manage.py override end {row.pk}",
+        )
+
+
+def throttled_strategies(seen: Seen) -> Iterable[Trouble]:
+    for row in list_throttled():
+        yield Trouble(
+            weight=Weight.WARNING,
+            text=f"{row.strategy} is throttled in {row.symbol} ({row.account.name})",
+            detail=f"entries in its window: {row.entries}; a person must let it enter again",
+            link=reverse("throttle_reenable", args=[row.pk]),
+        )
+
+
+def waiting_requests(seen: Seen) -> Iterable[Trouble]:
+    for row in list_open_requests():
+        until = row.approve_by if row.state == RequestState.PROPOSED else row.execute_by
+        if until > seen.clocks.wall_at:
+            yield Trouble(
+                weight=Weight.WARNING,
+                text=f"{row.proposer_name} asks: {row.kind}",
+                detail=f"{row.state}, for {age_text(until - seen.clocks.wall_at)} more: {row.reason}",
+                link=reverse("admin:approvals_approvalrequest_change", args=[row.pk]),
+            )
+
+
 CHECKS: tuple[Callable[[Seen], Iterable[Trouble]], ...] = (
     stopped_scopes,
     unfinished_stops,
@@ -297,6 +337,9 @@ CHECKS: tuple[Callable[[Seen], Iterable[Trouble]], ...] = (
     global_risk,
     unknown_orders,
     late_cycles,
+    raised_limits,
+    throttled_strategies,
+    waiting_requests,
     preflight,
     alerts,
     unsealed_records,

@@ -19,7 +19,8 @@ from trading.venue_config import load_venue_config
 
 DEFAULT_PORT, DEFAULT_SPEED, DEFAULT_SEED = 8000, 60, 1
 KNOWN_CANDLES = "candles.json"
-LONGEST_WARM_UP = timedelta(hours=6)
+# Global risk and correlations want 200 hours behind them, where a candle set has them.
+LONGEST_WARM_UP = timedelta(days=9)
 # Generated markets always begin here, so that a seed means the same run on any day.
 GENERATED_START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -146,8 +147,8 @@ def read_candles(options: Options) -> tuple[str, datetime]:
     first, end = (datetime.fromtimestamp(at_ms / 1000, UTC) for at_ms in feed.common_span())
     if first >= end:
         raise DeskError(f"--candles: {options.candles}: the symbols have no time in common")
-    # Strategies need closed bars behind them before the first signal.
-    return feed.identity, first + min(LONGEST_WARM_UP, (end - first) / 4)
+    # Strategies and measures need closed bars behind them before the first signal.
+    return feed.identity, first + min(LONGEST_WARM_UP, (end - first) * 3 / 4)
 
 
 def check_port(port: int) -> None:

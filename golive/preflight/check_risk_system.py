@@ -1,6 +1,7 @@
 """Is the desk fit to take risk, and does the gate really deny?"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,8 @@ from risk.canary import GateProof, NothingAssigned, prove_gate_denies
 from risk.core import global_risk
 from risk.core.global_risk import AccountFacts
 from risk.core.values import RiskLevel
+from risk.global_risk_limits import get_global_risk_limits
+from risk.global_risk_record import read_facts
 from risk.registration import list_account_scopes
 from trading import models
 from trading.core.values import Clocks, TradingStateName
@@ -62,32 +65,29 @@ def _measure_level(clocks: Clocks) -> tuple[Details, list[Finding]]:
         reason="global_risk_critical",
         text="; ".join(map(str, row.reasons)),
         next=f"curl -sS {settings.WEB_URL}/metrics | grep -E '^(global_risk|exchange_|reconciliation_)'",
-        depends_on=FEEDS if is_only_stale(row.inputs) else (),
+        depends_on=FEEDS if is_only_stale(row.inputs.get("accounts", {})) else (),
     )
     return details, [critical]
 
 
-def is_only_stale(inputs: Mapping[str, Any]) -> bool:
+def is_only_stale(accounts: Mapping[str, Any]) -> bool:
     """Whether the level would not be CRITICAL if prices, balances and comparisons were fresh."""
-    fresh = tuple(_with_fresh_facts(facts) for facts in inputs.values())
-    return bool(fresh) and global_risk.assess(fresh).level != RiskLevel.CRITICAL
+    fresh = tuple(_with_fresh_facts(read_facts(facts)) for facts in accounts.values())
+    return bool(fresh) and global_risk.assess(fresh, get_global_risk_limits()).level != RiskLevel.CRITICAL
 
 
-def _with_fresh_facts(facts: Mapping[str, Any]) -> AccountFacts:
-    def ratio(name: str) -> Decimal | None:
-        return None if facts.get(name) is None else Decimal(str(facts[name]))
-
-    # A drawdown is unknown where no balance of the day was read: stale facts again.
-    is_known = ratio("drawdown_limit_ratio") is not None and ratio("drawdown_ratio") is None
-    return AccountFacts(
-        account=str(facts.get("account")),
-        venue=str(facts.get("venue")),
+def _with_fresh_facts(facts: AccountFacts) -> AccountFacts:
+    # Where no balance of the day was read the drawdown is unknown, and without a fresh price the book
+    # is: stale facts again. What is known of the book is judged as it is.
+    is_unread = facts.drawdown_ratio is None and facts.drawdown_limit_ratio is not None
+    return replace(
+        facts,
         price_age=timedelta(0),
         balance_age=timedelta(0),
         reconciliation_age=timedelta(0),
-        is_reconciled=bool(facts.get("is_reconciled")),
-        drawdown_ratio=Decimal(0) if is_known else ratio("drawdown_ratio"),
-        drawdown_limit_ratio=ratio("drawdown_limit_ratio"),
+        answer_age=timedelta(0),
+        drawdown_ratio=Decimal(0) if is_unread else facts.drawdown_ratio,
+        is_flat=True,
     )
 
 

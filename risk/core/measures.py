@@ -1,7 +1,7 @@
 """What the book measures, before and with one more order (RISK.md part 1).
 
 The terms are those of RISK.md: N_s worst-case notional, R loss at the stop, E_r equity for risk.
-Nothing is netted. An unknown price makes a measure None, and None denies.
+Nothing is netted but net exposure. An unknown price makes a measure None, and None denies.
 """
 
 from collections.abc import Iterable
@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from risk.core.bets import find_bet
 from risk.core.values import Anchor, BalanceFacts, Intent, Limits, PendingFacts, PositionFacts, Snapshot
 from trading.core.values import Side
 
 ZERO = Decimal(0)
-# Slippage allowance of 0.2 % (RISK.md part 1); every other symbol has 0.5 %.
+# Slippage allowance of 0.2 % and gap of 10 % (RISK.md parts 1 and 3.6); others have more.
 MAJOR_SYMBOLS = frozenset({"BTCUSDT", "ETHUSDT"})
+
+Item = PositionFacts | PendingFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,40 +26,117 @@ class Holding:
 
     venue: str
     symbol: str
+    strategies: frozenset[str]
     position: Decimal
     pending_buys: Decimal
     pending_sells: Decimal
     price: Decimal
 
-    def worst_notional(self, side: Side | None, quantity: Decimal, price: Decimal) -> Decimal:
-        """N_s in USDT: the larger side if everything pending, and the given order, fills."""
+    def reach(self, side: Side | None, quantity: Decimal) -> tuple[Decimal, Decimal]:
+        """The highest and the lowest signed position if everything pending, and the order, fills."""
         buys = self.pending_buys + (quantity if side is Side.BUY else ZERO)
         sells = self.pending_sells + (quantity if side is Side.SELL else ZERO)
-        worst = max(abs(self.position + buys), abs(self.position - sells))
-        return worst * max(self.price, price)
+        return self.position + buys, self.position - sells
+
+    def worst_notional(self, side: Side | None, quantity: Decimal, price: Decimal) -> Decimal:
+        """N_s in USDT: the larger side if everything pending, and the given order, fills."""
+        high, low = self.reach(side, quantity)
+        return max(abs(high), abs(low)) * max(self.price, price)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """Everything but the order's own symbol at its venue, summed up; USDT.
+
+    `notional` is gross, of which `venue`, `strategy` and `symbol` share that with the order. `upper`
+    and `lower` are the signed net if all buys, or all sells, fill; `long_stress` and `short_stress`
+    what a gap would cost either side (RISK.md 3.6).
+    """
+
+    notional: Decimal = ZERO
+    venue: Decimal = ZERO
+    strategy: Decimal = ZERO
+    symbol: Decimal = ZERO
+    upper: Decimal = ZERO
+    lower: Decimal = ZERO
+    long_stress: Decimal = ZERO
+    short_stress: Decimal = ZERO
+
+
+# In the order of `_weigh`.
+_REST_FIELDS = tuple(Rest.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What one unit of the order counts at (`price`), P_in (`entry`) and the stop that would close it.
+
+    Prices in USDT; `stop` None is no stop, `leverage` None is not known.
+    """
+
+    price: Decimal
+    entry: Decimal
+    stop: Decimal | None
+    leverage: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRisk:
+    """R (USDT) of the order's symbol, of everything, and of the longs and shorts correlated with it."""
+
+    symbol: Decimal
+    total: Decimal
+    long_bet: Decimal
+    short_bet: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingNotional:
+    """Notional (USDT) of entries not yet filled in the order's symbol at its venue, and elsewhere."""
+
+    here: Decimal
+    elsewhere: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Book:
     """The account's book without the order in question; USDT.
 
-    `other_notional` is gross over the symbols that the order is not about; `pending_notional` is of
-    entries that have not filled in the order's symbol at its venue, `other_pending_notional` of all
-    others; `symbols` are held or pending.
+    `here` is the order's symbol at its venue, `rest` everything else; `symbols` are held or pending.
     """
 
-    holdings: tuple[Holding, ...]
-    other_notional: Decimal
-    symbol_risk: Decimal
-    total_risk: Decimal
-    pending_notional: Decimal
-    other_pending_notional: Decimal
+    here: Holding
+    rest: Rest
+    risk: OpenRisk
+    pending: PendingNotional
     symbols: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """The book with the order filled at its worst, USDT; `margin` None where leverage is not known."""
+
+    order_notional: Decimal
+    symbol_notional: Decimal
+    gross: Decimal
+    net: Decimal
+    venue_notional: Decimal
+    strategy_notional: Decimal
+    stressed_loss: Decimal
+    margin: Decimal | None
+    trade_risk: Decimal
+    total_risk: Decimal
+    bet_risk: Decimal
 
 
 def slippage_ratio(symbol: str, limits: Limits) -> Decimal:
     """s of RISK.md: the allowance for a stop that fills worse than its trigger."""
     return limits.major_slippage_ratio if symbol in MAJOR_SYMBOLS else limits.other_slippage_ratio
+
+
+def gap_ratio(symbol: str, limits: Limits) -> Decimal:
+    """How far a price may gap through every stop in a cascade (RISK.md 3.6), ratio of notional."""
+    return limits.major_gap_ratio if symbol in MAJOR_SYMBOLS else limits.other_gap_ratio
 
 
 def equity_for_risk(balance: BalanceFacts, limits: Limits) -> Decimal:
@@ -99,61 +179,96 @@ def loss_amount(anchor: Anchor, balance: BalanceFacts) -> Decimal:
     return max(ZERO, anchor.equity + anchor.net_flow - balance.equity)
 
 
-def measure_book(intent: Intent, snapshot: Snapshot, limits: Limits) -> Book | None:
-    """The book without the order, or None where a price is missing or too old.
-
-    The order's own intent is never part of the pending entries it is judged against.
-    """
-    pending = [item for item in snapshot.pending if item.intent_id != intent.intent_id]
-    everything: list[PositionFacts | PendingFacts] = [*snapshot.positions, *pending]
-    if not all(is_priced(item.mark, item.mark_at, snapshot.market_at, limits) for item in everything):
-        return None
-    holdings = tuple(_collect(snapshot.positions, pending))
-    here, elsewhere = _split_pending(intent, pending)
-    risks = [(item.symbol, _risk_of(item, limits)) for item in everything]
-    return Book(
-        holdings=holdings,
-        other_notional=sum(
-            (held.worst_notional(None, ZERO, ZERO) for held in holdings if held.symbol != intent.symbol), ZERO
-        ),
-        symbol_risk=sum((risk for symbol, risk in risks if symbol == intent.symbol), ZERO),
-        total_risk=sum((risk for _, risk in risks), ZERO),
-        pending_notional=here,
-        other_pending_notional=elsewhere,
-        symbols=frozenset(item.symbol for item in everything),
-    )
-
-
-def _split_pending(intent: Intent, pending: Iterable[PendingFacts]) -> tuple[Decimal, Decimal]:
-    """Notional (USDT) pending in the order's symbol at its venue, and everywhere else."""
-    here = elsewhere = ZERO
-    for item in pending:
-        notional = item.quantity * _count_price(item)
-        if (item.symbol, item.venue) == (intent.symbol, intent.venue):
-            here += notional
-        else:
-            elsewhere += notional
-    return here, elsewhere
-
-
 def is_priced(mark: Decimal | None, mark_at: datetime | None, market_at: datetime, limits: Limits) -> bool:
     """Whether something in the book has a mark that is not older than the book's price age."""
     return mark is not None and mark_at is not None and market_at - mark_at <= limits.max_book_price_age
 
 
-def symbol_notional(intent: Intent, book: Book, quantity: Decimal, price: Decimal) -> Decimal:
-    """N_s of the order's symbol over all venues with the order filled, USDT."""
-    same = [held for held in book.holdings if held.symbol == intent.symbol]
-    here = [held for held in same if held.venue == intent.venue]
-    elsewhere = sum(
-        (held.worst_notional(None, ZERO, ZERO) for held in same if held.venue != intent.venue), ZERO
+def measure_book(intent: Intent, snapshot: Snapshot, limits: Limits) -> Book | None:
+    """The book without the order, or None where a price is missing or too old.
+
+    The order's own intent is never part of the pending entries it is judged against.
+    """
+    own = intent.intent_id
+    items: list[Item] = [*snapshot.positions, *(p for p in snapshot.pending if p.intent_id != own)]
+    for item in items:
+        if not is_priced(item.mark, item.mark_at, snapshot.market_at, limits):
+            return None
+    symbols = frozenset([item.symbol for item in items])
+    holdings = collect_holdings(items)
+    here = holdings.pop((intent.venue, intent.symbol), None) or _empty(intent)
+    bet = find_bet(intent.symbol, symbols, snapshot, limits)
+    return Book(
+        here=here,
+        rest=_add_up(intent, holdings.values(), limits),
+        risk=_sum_risks(intent, items, bet, limits),
+        pending=_sum_pending(intent, items),
+        symbols=symbols,
     )
-    if not here:
-        return elsewhere + quantity * price
-    return elsewhere + here[0].worst_notional(intent.side, quantity, price)
 
 
-def _risk_of(item: PositionFacts | PendingFacts, limits: Limits) -> Decimal:
+def _sum_risks(intent: Intent, items: list[Item], bet: frozenset[str], limits: Limits) -> OpenRisk:
+    here = total = long = short = ZERO
+    for item in items:
+        risk = _risk_of(item, limits)
+        total += risk
+        if item.symbol == intent.symbol:
+            here += risk
+        if item.symbol in bet:
+            is_long = _is_long(item)
+            long, short = (long + risk, short) if is_long else (long, short + risk)
+    return OpenRisk(symbol=here, total=total, long_bet=long, short_bet=short)
+
+
+def size_order(intent: Intent, book: Book, terms: Terms, quantity: Decimal, limits: Limits) -> Sizes:
+    """Every measure that grows with the quantity (base units), with the order filled at its worst.
+
+    Margin is that of what is pending and of the order, with its fee and slippage; what the venue
+    already holds comes on top. Pending entries of other symbols count in full, as their leverage is
+    not at hand.
+    """
+    worst = book.here.worst_notional(intent.side, quantity, terms.price)
+    risk = entry_risk(intent.symbol, quantity, terms.entry, terms.stop, limits)
+    net, stressed = _reach_out(intent, book, quantity, terms.price, limits)
+    long, short = (risk, ZERO) if intent.side is Side.BUY else (ZERO, risk)
+    return Sizes(
+        order_notional=quantity * terms.price,
+        symbol_notional=book.rest.symbol + worst,
+        gross=book.rest.notional + worst,
+        net=net,
+        venue_notional=book.rest.venue + worst,
+        strategy_notional=book.rest.strategy + worst,
+        stressed_loss=stressed,
+        margin=_added_margin(intent, book, terms, quantity, limits),
+        trade_risk=book.risk.symbol + risk,
+        total_risk=book.risk.total + risk,
+        bet_risk=max(book.risk.long_bet + long, book.risk.short_bet + short),
+    )
+
+
+def _reach_out(
+    intent: Intent, book: Book, quantity: Decimal, price: Decimal, limits: Limits
+) -> tuple[Decimal, Decimal]:
+    """Net exposure |sum of +-N_s| at its worst, and the loss of a gap through every stop."""
+    count, rest = max(book.here.price, price), book.rest
+    high, low = book.here.reach(intent.side, quantity)
+    gap = gap_ratio(intent.symbol, limits) * count
+    net = max(abs(rest.upper + high * count), abs(rest.lower + low * count))
+    long = rest.long_stress + max(ZERO, high) * gap
+    return net, max(long, rest.short_stress + max(ZERO, -low) * gap)
+
+
+def _added_margin(
+    intent: Intent, book: Book, terms: Terms, quantity: Decimal, limits: Limits
+) -> Decimal | None:
+    if terms.leverage is None or terms.leverage <= 0:
+        return None
+    notional = quantity * terms.price
+    costs = notional * (limits.taker_fee_ratio + slippage_ratio(intent.symbol, limits))
+    return (book.pending.here + notional) / terms.leverage + book.pending.elsewhere + costs
+
+
+def _risk_of(item: Item, limits: Limits) -> Decimal:
     mark = item.mark or ZERO
     if isinstance(item, PositionFacts):
         return position_risk(item, mark, limits)
@@ -161,24 +276,88 @@ def _risk_of(item: PositionFacts | PendingFacts, limits: Limits) -> Decimal:
     return entry_risk(item.symbol, item.quantity, entry, item.stop_loss, limits)
 
 
-def _count_price(item: PositionFacts | PendingFacts) -> Decimal:
+def _is_long(item: Item) -> bool:
+    return item.quantity > 0 if isinstance(item, PositionFacts) else item.side is Side.BUY
+
+
+def _count_price(item: Item) -> Decimal:
     """max(mark, order price): what one unit is counted at."""
     mark = item.mark or ZERO
     return max(mark, item.price or ZERO) if isinstance(item, PendingFacts) else mark
 
 
-def _collect(positions: Iterable[PositionFacts], pending: Iterable[PendingFacts]) -> Iterable[Holding]:
-    keys: dict[tuple[str, str], list[PositionFacts | PendingFacts]] = {}
-    everything: list[PositionFacts | PendingFacts] = [*positions, *pending]
-    for item in everything:
+def _sum_pending(intent: Intent, items: list[Item]) -> PendingNotional:
+    here = elsewhere = ZERO
+    for item in items:
+        if isinstance(item, PositionFacts):
+            continue
+        notional = item.quantity * _count_price(item)
+        if item.symbol == intent.symbol and item.venue == intent.venue:
+            here += notional
+        else:
+            elsewhere += notional
+    return PendingNotional(here=here, elsewhere=elsewhere)
+
+
+def _empty(intent: Intent) -> Holding:
+    return Holding(
+        venue=intent.venue,
+        symbol=intent.symbol,
+        strategies=frozenset(),
+        position=ZERO,
+        pending_buys=ZERO,
+        pending_sells=ZERO,
+        price=ZERO,
+    )
+
+
+def collect_holdings(items: Iterable[Item]) -> dict[tuple[str, str], Holding]:
+    """What is held and pending, by (venue, symbol)."""
+    keys: dict[tuple[str, str], list[Item]] = {}
+    for item in items:
         keys.setdefault((item.venue, item.symbol), []).append(item)
-    for (venue, symbol), items in keys.items():
-        waiting = [item for item in items if isinstance(item, PendingFacts)]
-        yield Holding(
-            venue=venue,
-            symbol=symbol,
-            position=sum((item.quantity for item in items if isinstance(item, PositionFacts)), ZERO),
-            pending_buys=sum((item.quantity for item in waiting if item.side is Side.BUY), ZERO),
-            pending_sells=sum((item.quantity for item in waiting if item.side is Side.SELL), ZERO),
-            price=max(_count_price(item) for item in items),
-        )
+    return {key: _hold(*key, together) for key, together in keys.items()}
+
+
+def _hold(venue: str, symbol: str, items: list[Item]) -> Holding:
+    position = buys = sells = price = ZERO
+    for item in items:
+        price = max(price, _count_price(item))
+        if isinstance(item, PositionFacts):
+            position += item.quantity
+        elif item.side is Side.BUY:
+            buys += item.quantity
+        else:
+            sells += item.quantity
+    return Holding(
+        venue=venue,
+        symbol=symbol,
+        strategies=frozenset([item.strategy for item in items]),
+        position=position,
+        pending_buys=buys,
+        pending_sells=sells,
+        price=price,
+    )
+
+
+def _add_up(intent: Intent, holdings: Iterable[Holding], limits: Limits) -> Rest:
+    parts = [_weigh(intent, held, limits) for held in holdings]
+    totals = [sum(column, ZERO) for column in zip(*parts, strict=True)]
+    return Rest(**dict(zip(_REST_FIELDS, totals, strict=False)))
+
+
+def _weigh(intent: Intent, held: Holding, limits: Limits) -> tuple[Decimal, ...]:
+    """What one holding adds to each field of Rest."""
+    high, low = held.reach(None, ZERO)
+    worst = max(abs(high), abs(low)) * held.price
+    gap = gap_ratio(held.symbol, limits) * held.price
+    return (
+        worst,
+        worst if held.venue == intent.venue else ZERO,
+        worst if intent.strategy in held.strategies else ZERO,
+        worst if held.symbol == intent.symbol else ZERO,
+        high * held.price,
+        low * held.price,
+        max(ZERO, high) * gap,
+        max(ZERO, -low) * gap,
+    )

@@ -70,6 +70,7 @@ class Intent:
     reduce_only: bool
     signal_at: datetime
     source: str
+    may_resize: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +168,8 @@ class SettingFacts:
     margin_mode: str
     max_stop_ratio: Decimal | None
     read_at: datetime
+    is_one_way: bool | None = None
+    is_single_asset: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,11 +192,48 @@ class GlobalRiskFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageWindow:
-    """Orders approved in the current minute of wall time (a fixed window)."""
+class ActivityFacts:
+    """How often the strategy entered the symbol (RTS 6 art. 15: repeated execution throttle).
 
-    started_at: datetime
-    count: int
+    `entries` are approved ones since `window_started_at` (market time, None before the first);
+    `throttled_at` is set until a person re-enables. `last_signal_at` is the newest signal that an
+    approved entry stood on, `last_side` its side ("" before the first).
+    """
+
+    entries: int
+    window_started_at: datetime | None
+    throttled_at: datetime | None
+    last_signal_at: datetime | None
+    last_side: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrelationFacts:
+    """Correlation of two underlyings in [-1, 1], `first` < `second`; a pair that is absent counts as 1."""
+
+    first: str
+    second: str
+    value: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllotmentFacts:
+    """The account's part of a limit that spans accounts: gross notional in the scope, USDT.
+
+    Scopes: all, venue:V, strategy:S, symbol:X.
+    """
+
+    scope: str
+    max_notional: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideFacts:
+    """A limit of this account that people raised for a while; `limit` is a field of Limits."""
+
+    override_id: int
+    limit: str
+    value: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +242,8 @@ class Snapshot:
 
     `account_version` is the version of the account's book that an approval swaps; `environment`
     is the desk's. `allowed_symbols` is the strategy's allow-list, None if it is not assigned.
+    `messages_last_minute` are the requests of any kind sent to the venue in 60 s of wall time;
+    `conditional_orders` rest on the order's symbol at its venue, or are on their way there.
     """
 
     wall_at: datetime
@@ -221,9 +263,14 @@ class Snapshot:
     pending: tuple[PendingFacts, ...]
     orphan_protections: int
     entries_today: int | None
-    messages: MessageWindow | None
     reconciliation: ReconciliationFacts | None
     global_risk: GlobalRiskFacts | None
+    messages_last_minute: int | None
+    conditional_orders: int | None
+    activity: ActivityFacts | None
+    correlations: tuple[CorrelationFacts, ...]
+    allotments: tuple[AllotmentFacts, ...]
+    overrides: tuple[OverrideFacts, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +305,22 @@ class Limits:
     major_slippage_ratio: Decimal
     other_slippage_ratio: Decimal
     max_orders_per_minute: int
+    max_gross_exposure: Decimal
+    max_net_exposure: Decimal
+    max_bet_risk_ratio: Decimal
+    bet_correlation: Decimal
+    max_rolling_move_ratio: Decimal
+    max_divergence_ratio: Decimal
+    max_spread_ratio: Decimal
+    max_depth_share_ratio: Decimal
+    max_funding_ratio: Decimal
+    max_maintenance_ratio: Decimal
+    major_gap_ratio: Decimal
+    other_gap_ratio: Decimal
+    max_repeats: int
+    repeat_window: timedelta
+    funding_window: timedelta
+    delisting_window: timedelta
     max_capital_loss_ratio: Decimal
     max_daily_drawdown_ratio: Decimal
     max_price_age: timedelta
@@ -302,12 +365,18 @@ class Decision:
     """The gate's answer. `breaches` are in the documented order of their codes, each code once.
 
     `max_quantity` is the largest quantity that would be allowed, exact to the lot; 0 if none is.
+    `quantity` is what the answer is about: what was asked for or, where the strategy may be resized
+    and only the size was too much, `max_quantity`; `resized_for` are then the breaches of the size
+    asked for. `override_id` is the override without which it would be denied, 0 for none.
     """
 
     allowed: bool
     breaches: tuple[Breach, ...]
     outcomes: tuple[RuleOutcome, ...]
     max_quantity: Decimal
+    quantity: Decimal
+    resized_for: tuple[Breach, ...] = ()
+    override_id: int = 0
 
     @property
     def reason(self) -> str:

@@ -1,16 +1,19 @@
 """One bar from wish to protected position and out again, at the simulated venue."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from threading import Event
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from controlplane import cycle
 from risk.selectors import get_active_limits
 from tests.factories import PermitFactory, TradingStateFactory
-from trading import models, services
+from trading import candles, locks, models, services
 from trading.core.values import Side
 from trading.selectors import get_clocks, get_position
 from trading.strategies import STRATEGIES, Enter, Leave, View
@@ -38,6 +41,22 @@ class Scripted:
 class Broken(Scripted):
     def propose(self, view: View) -> Enter | Leave | None:
         raise ZeroDivisionError
+
+
+@pytest.fixture(autouse=True)
+def history(request: pytest.FixtureRequest) -> None:
+    """The last hour is known, so that no cycle reads thirty days; a test may delete it."""
+    if "desk" not in request.fixturenames:
+        return
+    desk = request.getfixturevalue("desk")
+    last = candles.floor_to_hour(get_clocks().market_at) - timedelta(hours=1)
+    price = dict.fromkeys(("open", "high", "low", "close", "volume"), Decimal(2500))
+    rows = [
+        models.Candle(venue=desk.place.venue, symbol=symbol, interval="1h", open_at=open_at, **price)
+        for open_at in (last, last + timedelta(hours=1))
+        for symbol in (SYMBOL, "SOLUSDT")
+    ]
+    models.Candle.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def script(monkeypatch: pytest.MonkeyPatch, **wants: Any) -> None:
@@ -182,16 +201,131 @@ def test_prices_and_book_are_read_between_bars_when_they_are_due(desk: Any) -> N
 
 def test_what_is_held_keeps_its_leverage_and_what_is_flat_is_prepared(desk: Any, monkeypatch: Any) -> None:
     limits = get_active_limits(desk.place.account)
+    cycle._prepare_symbol(desk.place, SYMBOL, limits)
     old = get_clocks().wall_at - timedelta(hours=2)
     models.VenueSetting.objects.update(read_at=old)
-    cycle._prepare_symbol(desk.place, SYMBOL, BUY, limits)
+    cycle._prepare_symbol(desk.place, SYMBOL, limits)
     assert models.VenueSetting.objects.get().read_at > old
 
     script(monkeypatch)
     run_cycle(desk)
     models.VenueSetting.objects.update(read_at=old)
-    cycle._prepare_symbol(desk.place, SYMBOL, BUY, limits)
+    cycle._prepare_symbol(desk.place, SYMBOL, limits)
     assert models.VenueSetting.objects.get().read_at == old
+
+
+def list_prepared() -> list[str]:
+    return sorted(models.VenueSetting.objects.values_list("symbol", flat=True))
+
+
+def run_quiet_cycle(desk: Any, monkeypatch: Any) -> models.CycleRun:
+    script(monkeypatch, enter=None)
+    return run_cycle(desk)
+
+
+def test_an_entry_may_be_made_smaller_and_an_exit_may_not(desk: Any, monkeypatch: Any) -> None:
+    script(monkeypatch)
+    run_cycle(desk)
+    script(monkeypatch, enter=None, leave=OUT)
+    run_cycle(desk)
+    asked = dict(models.OrderIntent.objects.values_list("purpose", "may_resize"))
+    assert asked == {"entry": True, "exit": False}
+    assert all(row.requested_quantity is not None for row in models.OrderIntent.objects.all())
+
+
+def test_an_outside_programs_symbols_are_priced_and_prepared_and_nothing_is_proposed(
+    desk: Any, monkeypatch: Any, caplog: Any
+) -> None:
+    services.assign_strategy(account=desk.place.account, strategy="outside-bot", symbols=["SOLUSDT"])
+    models.VenueSetting.objects.all().delete()
+    run = run_quiet_cycle(desk, monkeypatch)
+    assert (run.state, run.detail) == ("done", {})
+    assert "outside-bot" not in caplog.text
+    assert models.MarketPrice.objects.get(symbol="SOLUSDT").funding_at is not None
+    setting = models.VenueSetting.objects.get(symbol="SOLUSDT")
+    assert (setting.is_one_way, setting.is_single_asset, setting.margin_mode) == (True, True, "isolated")
+    assert setting.leverage <= get_active_limits(desk.place.account).max_leverage
+    assert list_prepared() == [SYMBOL, "SOLUSDT"]
+
+
+def test_settings_are_read_back_again_when_they_are_no_longer_fresh(desk: Any, monkeypatch: Any) -> None:
+    run_quiet_cycle(desk, monkeypatch)
+    before = models.VenueSetting.objects.get(symbol=SYMBOL).read_at
+    run_quiet_cycle(desk, monkeypatch)
+    assert models.VenueSetting.objects.get(symbol=SYMBOL).read_at == before
+    old = get_clocks().wall_at - cycle.SETTINGS_LIVE_FOR
+    models.VenueSetting.objects.update(read_at=old)
+    run_quiet_cycle(desk, monkeypatch)
+    assert models.VenueSetting.objects.get(symbol=SYMBOL).read_at > old
+
+
+@pytest.mark.parametrize("scope", ["all", "venue:binanceusdm", "account:paper-main"])
+def test_nothing_is_set_while_the_account_is_halted(desk: Any, monkeypatch: Any, scope: str) -> None:
+    models.VenueSetting.objects.all().delete()
+    models.TradingState.objects.filter(scope=scope).update(state="HALTED")
+    run_quiet_cycle(desk, monkeypatch)
+    assert list_prepared() == []
+
+
+def test_nothing_is_set_for_what_is_held(desk: Any, monkeypatch: Any) -> None:
+    script(monkeypatch)
+    run_cycle(desk)
+    models.VenueSetting.objects.all().delete()
+    run_quiet_cycle(desk, monkeypatch)
+    assert list_prepared() == []
+
+
+def test_a_symbol_that_another_worker_is_busy_with_is_prepared_later(desk: Any, monkeypatch: Any) -> None:
+    models.VenueSetting.objects.all().delete()
+    taken = Event()
+    done = Event()
+
+    def hold() -> None:
+        try:
+            with locks.hold(locks.symbol_key(desk.place, SYMBOL), patience=locks.PATIENCE):
+                taken.set()
+                done.wait(30)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        holder = pool.submit(hold)
+        assert taken.wait(10)
+        run_quiet_cycle(desk, monkeypatch)
+        assert list_prepared() == []
+        done.set()
+        holder.result()
+    run_quiet_cycle(desk, monkeypatch)
+    assert list_prepared() == [SYMBOL]
+
+
+def test_the_hours_of_what_is_traded_are_read_once_an_hour(desk: Any, monkeypatch: Any) -> None:
+    models.Candle.objects.all().delete()
+    run_quiet_cycle(desk, monkeypatch)
+    assert models.Candle.objects.filter(symbol=SYMBOL, interval="1h").count() == 720
+    asked = desk.requests_to("GET", "/fapi/v1/klines")
+    run_quiet_cycle(desk, monkeypatch)
+    # The strategy's own look, and no history.
+    assert desk.requests_to("GET", "/fapi/v1/klines") == asked + 1
+
+
+def test_what_cannot_be_made_ready_fails_no_cycle(desk: Any, monkeypatch: Any) -> None:
+    models.VenueSetting.objects.all().delete()
+    models.Candle.objects.all().delete()
+    desk.fault("error_before", path="/fapi/v1/symbolConfig", status=503, times=99)
+    desk.fault("error_before", path="/fapi/v1/klines", status=503, times=99)
+    run = run_quiet_cycle(desk, monkeypatch)
+    assert run.state == "done"
+    assert list_prepared() == []
+
+
+def test_those_that_wait_take_turns() -> None:
+    symbols = ["a", "b", "c", "d", "e"]
+    seen = [cycle._take_turns(symbols, turn) for turn in range(5)]
+    assert seen[0] == ["a", "b"]
+    assert seen[4] == ["e", "a"]
+    assert {symbol for few in seen for symbol in few} == set(symbols)
+    assert cycle._take_turns([], 3) == []
 
 
 def test_a_flat_strategy_has_no_holding(desk: Any) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 from risk.core.rules.case import LimitedCase, limit_case, open_case
 from risk.core.values import (
+    ActivityFacts,
+    AllotmentFacts,
     Anchor,
     AnchorName,
     BalanceFacts,
     GlobalRiskFacts,
     Intent,
     Limits,
-    MessageWindow,
     PendingFacts,
     PendingStage,
     PermitFacts,
@@ -67,6 +68,22 @@ def limits(**changes: Any) -> Limits:
         major_slippage_ratio=D("0.002"),
         other_slippage_ratio=D("0.005"),
         max_orders_per_minute=60,
+        max_gross_exposure=D(200),
+        max_net_exposure=D(200),
+        max_bet_risk_ratio=D("0.02"),
+        bet_correlation=D("0.7"),
+        max_rolling_move_ratio=D("0.03"),
+        max_divergence_ratio=D("0.01"),
+        max_spread_ratio=D("0.003"),
+        max_depth_share_ratio=D(5),
+        max_funding_ratio=D("0.001"),
+        max_maintenance_ratio=D("0.25"),
+        major_gap_ratio=D("0.1"),
+        other_gap_ratio=D("0.25"),
+        max_repeats=10,
+        repeat_window=timedelta(hours=1),
+        funding_window=timedelta(minutes=30),
+        delisting_window=timedelta(hours=24),
         max_capital_loss_ratio=D("0.1"),
         max_daily_drawdown_ratio=D("0.05"),
         max_price_age=timedelta(seconds=60),
@@ -93,6 +110,11 @@ LOOSE = {
     "max_trades_per_day": 10**6,
     "max_margin_ratio": D(10**6),
     "max_symbol_share_ratio": D(10**6),
+    "max_gross_exposure": D(10**9),
+    "max_net_exposure": D(10**9),
+    "max_bet_risk_ratio": D(10**6),
+    "max_depth_share_ratio": D(10**6),
+    "max_capital_loss_ratio": D(10**6),
 }
 
 
@@ -148,6 +170,8 @@ def instrument(**changes: Any) -> Instrument:
         min_notional=D(5),
         min_price=D("0.01"),
         max_price=D(100_000),
+        delists_at=datetime(2100, 12, 25, 8, 0, tzinfo=UTC),
+        max_conditional_orders=10,
     )
     return replace(base, **changes)
 
@@ -169,7 +193,20 @@ def bitcoin() -> Instrument:
 
 def prices(mark: Any = 150, **changes: Any) -> Prices:
     mark = D(mark)
-    base = Prices(symbol="SOLUSDT", mark=mark, last=mark, index=mark, bid=mark, ask=mark, at=MARKET_AT)
+    base = Prices(
+        symbol="SOLUSDT",
+        mark=mark,
+        last=mark,
+        index=mark,
+        bid=mark,
+        ask=mark,
+        at=MARKET_AT,
+        bid_quantity=D(1000),
+        ask_quantity=D(1000),
+        reference=mark,
+        funding_rate=D("0.0001"),
+        funding_at=MARKET_AT + timedelta(hours=4),
+    )
     return replace(base, **changes)
 
 
@@ -266,8 +303,32 @@ def setting(**changes: Any) -> SettingFacts:
         margin_mode="isolated",
         max_stop_ratio=D("0.245"),
         read_at=WALL_AT - timedelta(minutes=5),
+        is_one_way=True,
+        is_single_asset=True,
     )
     return replace(base, **changes)
+
+
+def activity(**changes: Any) -> ActivityFacts:
+    """Nothing entered yet."""
+    base = ActivityFacts(
+        entries=0, window_started_at=None, throttled_at=None, last_signal_at=None, last_side=""
+    )
+    return replace(base, **changes)
+
+
+def allotments(**changes: Any) -> tuple[AllotmentFacts, ...]:
+    """The whole desk's limits, far away; `allotments(all=D(50))` changes one, None leaves it out."""
+    scopes = {
+        "all": "all",
+        "venue": "venue:binanceusdm",
+        "strategy": "strategy:trend",
+        "symbol": "symbol:SOLUSDT",
+    }
+    parts = {scope: changes.get(kind, D(10**9)) for kind, scope in scopes.items()}
+    return tuple(
+        AllotmentFacts(scope=scope, max_notional=D(part)) for scope, part in parts.items() if part is not None
+    )
 
 
 def snapshot(**changes: Any) -> Snapshot:
@@ -289,9 +350,14 @@ def snapshot(**changes: Any) -> Snapshot:
         pending=(),
         orphan_protections=0,
         entries_today=0,
-        messages=MessageWindow(started_at=WALL_AT - timedelta(seconds=10), count=0),
         reconciliation=ReconciliationFacts(symbols=(), finished_at=WALL_AT - timedelta(seconds=3)),
         global_risk=GlobalRiskFacts(level=RiskLevel.OK, checked_at=WALL_AT - timedelta(seconds=1)),
+        messages_last_minute=0,
+        conditional_orders=0,
+        activity=activity(),
+        correlations=(),
+        allotments=allotments(),
+        overrides=(),
     )
     return replace(base, **changes)
 

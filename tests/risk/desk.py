@@ -69,6 +69,8 @@ def make_market(clocks: Clocks) -> None:
                 "min_notional": D(least),
                 "min_price": D(tick),
                 "max_price": D(10_000_000),
+                "delists_at": clocks.market_at + timedelta(days=30_000),
+                "max_conditional_orders": 10,
                 "read_at": clocks.wall_at,
             },
         )
@@ -80,7 +82,9 @@ def set_price(symbol: str, mark: Any, *, at: datetime) -> None:
     facts.MarketPrice.objects.update_or_create(
         venue=VENUE,
         symbol=symbol,
-        defaults=dict.fromkeys(("mark", "last", "index", "bid", "ask"), price) | {"at": at, "read_at": at},
+        defaults=dict.fromkeys(("mark", "last", "index", "bid", "ask", "reference"), price)
+        | dict.fromkeys(("bid_quantity", "ask_quantity"), D(1_000_000))
+        | {"funding_rate": D("0.0001"), "funding_at": at + timedelta(hours=4), "at": at, "read_at": at},
     )
 
 
@@ -100,6 +104,8 @@ def refresh(account: facts.Account, *, equity: Any = 1100) -> None:
                 "leverage": 2,
                 "margin_mode": "isolated",
                 "max_stop_ratio": D("0.245"),
+                "is_one_way": True,
+                "is_single_asset": True,
                 "read_at": clocks.wall_at,
             },
         )

@@ -53,6 +53,22 @@ def test_profiles_are_loaded_by_a_designated_person_with_a_reason():
 
     assert models.LimitSet.objects.count() == 4
     assert {event.actor for event in AuditEvent.objects.filter(action="risk.limits_load")} == {"olga"}
+    assert AuditEvent.objects.get(action="risk.exposure_load").actor == "olga"
+    answer = json.loads(run("profiles", "list", "--json"))
+    assert answer["exposure"]["is_loaded"] is True
+    assert answer["exposure"]["defaults"].keys() == {"venue", "strategy", "symbol"}
+    assert answer["profiles"][3]["can_bind"][0] == "net exposure"
+    assert "net exposure" in run("profiles", "list")
+
+
+def test_a_bad_exposure_file_changes_nothing(tmp_path):
+    UserFactory(username="olga", roles=(Role.OPERATOR,))
+    path = tmp_path / "exposure.yaml"
+    path.write_text("firm_usd: 1\n", encoding="utf-8")
+    with pytest.raises(CommandError, match=r"invalid_file: .*exposure\.yaml:1: venue_usd: missing"):
+        run("profiles", "load", "--exposure", str(path), "--actor", "olga", "--reason", "new ladder")
+    assert not models.LimitSet.objects.exists()
+    assert not models.ExposureLimits.objects.exists()
 
 
 def test_a_bad_profiles_file_changes_nothing_and_is_one_line(tmp_path):
@@ -101,6 +117,8 @@ def test_a_decision_that_this_code_would_not_make_is_reported():
         outcomes=first.outcomes,
         inputs=inputs,
         max_quantity=first.max_quantity,
+        requested_quantity=first.requested_quantity,
+        quantity=first.quantity,
         account_version=1,
         limit_set_digest=first.limit_set_digest,
         code_version=first.code_version,

@@ -18,7 +18,7 @@ def test_a_full_snapshot_and_intent_come_back_equal():
 
 
 def test_an_empty_snapshot_comes_back_empty():
-    bare = build.snapshot(permit=None, prices=None, allowed_symbols=None, anchors=(), messages=None)
+    bare = build.snapshot(permit=None, prices=None, allowed_symbols=None, anchors=(), activity=None)
     assert from_text(Snapshot, to_text(bare)) == bare
 
 

@@ -10,6 +10,7 @@ from risk import models
 from risk.limits import load_profiles
 from risk.registration import ensure_scopes_for_account, store_limit_set
 from risk.services import assess_global_risk, execute_intent
+from tests.risk.candles import make_hours
 from trading import market, services
 from trading import models as facts
 from trading.core.sizing import round_to_grid
@@ -45,6 +46,7 @@ def desk(venue_desk: Any) -> Any:
         stop_ratio=D("0.02"),
         market_at=clocks.market_at,
     )
+    make_hours(SYMBOL, count=721, moves=[0.001, -0.001] * 360)
     venue_desk.refresh_price()
     reconcile_venue_account(venue_account=place, market_at=clocks.market_at)
     assess_global_risk(clocks=get_clocks())

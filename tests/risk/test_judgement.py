@@ -29,8 +29,13 @@ def codes(decision: models.Decision) -> list[str]:
     return [item["code"] for item in json.loads(decision.breaches)]
 
 
+def version_of(account: facts.Account) -> int:
+    return models.AccountBook.objects.get(account=account).version
+
+
 def test_an_entry_within_every_limit_is_allowed_and_reserved():
     account = desk.make_desk()
+    version = version_of(account)
     intent = desk.ask(account)
 
     decision = judge(intent)
@@ -46,23 +51,26 @@ def test_an_entry_within_every_limit_is_allowed_and_reserved():
     stored = models.Decision.objects.get(pk=decision.pk)
     assert stored.decided_at == decision.decided_at
     assert (intent.valid_until - stored.decided_at).total_seconds() == pytest.approx(5, abs=0.1)
-    assert models.AccountBook.objects.get(account=account).version == 2
-    assert models.AccountBook.objects.get(account=account).minute_count == 1
+    assert version_of(account) == version + 1
+    assert (decision.requested_quantity, decision.quantity) == (D("0.6"), D("0.6"))
+    assert decision.override_id == 0
 
 
 def test_a_second_judge_of_the_same_intent_gets_the_first_decision():
     account = desk.make_desk()
+    version = version_of(account)
     intent = desk.ask(account)
 
     first, second = judge(intent), judge(intent)
 
     assert first.pk == second.pk
     assert models.Decision.objects.count() == 1
-    assert models.AccountBook.objects.get(account=account).version == 2
+    assert version_of(account) == version + 1
 
 
 def test_a_denial_is_stored_by_the_same_path_and_reserves_nothing():
     account = desk.make_desk()
+    version = version_of(account)
     intent = desk.ask(account, quantity=D("0.7"))
 
     decision = judge(intent)
@@ -72,7 +80,7 @@ def test_a_denial_is_stored_by_the_same_path_and_reserves_nothing():
     assert decision.max_quantity == D("0.66")
     intent.refresh_from_db()
     assert (intent.state, intent.valid_until, intent.decision_id) == ("denied", None, decision.pk)
-    assert models.AccountBook.objects.get(account=account).version == 1
+    assert version_of(account) == version
 
 
 def test_an_approved_entry_that_has_not_filled_counts_for_the_next_one():
@@ -89,8 +97,9 @@ def test_an_approved_entry_that_has_not_filled_counts_for_the_next_one():
 
 def test_a_judgement_only_intent_is_answered_and_reserves_nothing():
     account = desk.make_desk()
+    version = version_of(account)
     assert judge(desk.ask(account, execute=False)).allowed
-    assert models.AccountBook.objects.get(account=account).version == 1
+    assert version_of(account) == version
 
     assert judge(desk.ask(account)).allowed
 

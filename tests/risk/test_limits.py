@@ -1,6 +1,7 @@
 """The ladder: its numbers, what its file may not say, and what is stored of it."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from controlplane.audit.models import AuditEvent
 from controlplane.yaml_file import YamlError
 from risk import models
-from risk.binding import list_caps
+from risk.binding import list_binding, list_caps
 from risk.core.rules.validity import permits_real_limits
 from risk.limits import get_limits, get_profiles_path, limits_of, load_profiles, with_digest
 from risk.registration import ProfileUnknown, ensure_limit_set, store_limit_set
@@ -47,13 +48,30 @@ def test_the_ladder_has_the_products_numbers(name):
     assert permits_real_limits(limits) is None
 
 
+# Besides the largest position and gross exposure: limits of one side, where all is long, or all is short.
+BINDING = {
+    "MICRO": {"net exposure"},
+    "SMALL": {"net exposure"},
+    "MEDIUM": {"net exposure"},
+    "LARGE": {"net exposure", "correlated bet", "stressed loss"},
+}
+
+
 @pytest.mark.parametrize("name", LADDER)
-def test_at_its_reference_capital_every_position_fits_under_every_other_limit(name):
+def test_at_its_reference_capital_a_position_fits_under_every_other_limit(name):
     caps = {cap.name: cap for cap in list_caps(load_profiles()[name])}
     wanted = caps.pop("max position")
+    one_sided = BINDING["LARGE"]
     for cap in caps.values():
         assert cap.one_position >= wanted.one_position
-        assert cap.all_positions >= wanted.all_positions
+        assert cap.all_positions >= wanted.all_positions or cap.name in one_sided
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_loading_says_which_limits_can_bind(name):
+    found = list_binding(load_profiles()[name])
+    assert set(found) == {"max position", "gross exposure"} | BINDING[name]
+    assert len(set(found)) == len(found)
 
 
 def write(tmp_path: Path, old: str, new: str) -> Path:
@@ -85,6 +103,11 @@ def write(tmp_path: Path, old: str, new: str) -> Path:
         ("taker_fee_percent: 0.05", "taker_fee_percent: -1", "taker_fee_percent: must be above 0"),
         ("price_age_seconds: 60", "price_age_seconds: 0", "price_age_seconds: must be above 0"),
         ("common:", "shared:", "shared: unknown key"),
+        ("bet_correlation: 0.7", "bet_correlation: 1", "bet_correlation: must be below 1, found 1"),
+        ("depth_share_percent: 500", "depth_share_percent: 0", "depth_share_percent: must be above 0"),
+        ("other_gap_percent: 25", "other_gap_percent: 101", "other_gap_percent: must be at most 100"),
+        ("    max_net_exposure_usd: 200\n", "", "MICRO.max_net_exposure_usd: missing"),
+        ("repeated_entries: 10", "repeated_entries: 1.5", "repeated_entries: expected a whole number"),
     ],
 )
 def test_a_bad_file_gets_one_line_with_file_line_and_key(tmp_path, old, new, complaint):
@@ -95,6 +118,17 @@ def test_a_bad_file_gets_one_line_with_file_line_and_key(tmp_path, old, new, com
     assert complaint in message
     assert message.startswith(f"{path}:")
     assert "\n" not in message
+
+
+def test_the_newer_limits_have_their_numbers():
+    micro, large = load_profiles()["MICRO"], load_profiles()["LARGE"]
+    assert (micro.max_gross_exposure, micro.max_net_exposure) == (D(200), D(200))
+    assert (large.max_gross_exposure, large.max_net_exposure) == (D(80_000), D(40_000))
+    assert (micro.max_bet_risk_ratio, micro.bet_correlation) == (D("0.02"), D("0.7"))
+    assert (micro.max_depth_share_ratio, micro.max_funding_ratio) == (D(5), D("0.001"))
+    assert (micro.max_repeats, micro.repeat_window) == (10, timedelta(hours=1))
+    assert (micro.major_gap_ratio, micro.other_gap_ratio) == (D("0.1"), D("0.25"))
+    assert micro.delisting_window == timedelta(days=1)
 
 
 def test_fees_may_be_zero(tmp_path):

@@ -29,6 +29,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 D = Decimal
 GUARD = Actor(name="watch", kind=ActorKind.GUARD)
 SYMBOLS = [f"X{number}USDT" for number in range(12)]
+# Nothing but the limit that a test names is to bind.
+WIDE: dict[str, Any] = {
+    "max_gross_exposure": D(10**6),
+    "max_net_exposure": D(10**6),
+    "other_gap_ratio": D("0.0001"),
+    "max_orders_per_minute": 10**6,
+    "max_repeats": 10**6,
+    "max_trades_per_day": 10**6,
+}
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -54,6 +63,8 @@ def make_wide_desk(name: str = "main", **changes: Any) -> facts.Account:
             leverage=2,
             margin_mode="isolated",
             max_stop_ratio=D("0.245"),
+            is_one_way=True,
+            is_single_asset=True,
             read_at=clocks.wall_at,
         )
     return account
@@ -83,25 +94,33 @@ def judge(intent: facts.OrderIntent) -> models.Decision:
     return judge_intent(intent_id=intent.pk, clocks=get_clocks())
 
 
+def version_of(account: facts.Account) -> int:
+    return models.AccountBook.objects.get(account=account).version
+
+
 def reasons(decisions: Iterable[models.Decision]) -> Counter[str]:
     return Counter(decision.reason for decision in decisions)
 
 
 def test_twelve_judges_never_open_more_positions_than_the_limit():
     account = make_wide_desk()
+    version = version_of(account)
     intents = [ask(account, symbol) for symbol in SYMBOLS]
 
     decisions = at_once(judge, intents)
 
     assert reasons(decisions) == {"none": 2, "POSITION_COUNT": 10}
-    assert models.AccountBook.objects.get(account=account).version == 3
+    assert version_of(account) == version + 2
     assert facts.OrderIntent.objects.filter(state="approved").count() == 2
 
 
 def test_twelve_judges_never_spend_the_same_risk():
     # 0.88 % of 1100 is 9.68 USDT; one entry risks 30 x (3.5 % + costs) = 1.045 and a fraction: nine fit.
     account = make_wide_desk(
-        max_portfolio_risk_ratio=D("0.0088"), max_positions=100, max_daily_loss_ratio=D("0.019")
+        max_portfolio_risk_ratio=D("0.0088"),
+        max_positions=100,
+        max_daily_loss_ratio=D("0.019"),
+        **WIDE,
     )
     intents = [ask(account, symbol) for symbol in SYMBOLS]
 
@@ -115,13 +134,14 @@ def test_twelve_judges_never_spend_the_same_risk():
 
 def test_judges_of_the_same_intent_all_get_the_one_decision():
     account = make_wide_desk()
+    version = version_of(account)
     intent = ask(account, SYMBOLS[0])
 
     decisions = at_once(judge, [intent] * 8)
 
     assert len({decision.pk for decision in decisions}) == 1
     assert models.Decision.objects.count() == 1
-    assert models.AccountBook.objects.get(account=account).version == 2
+    assert version_of(account) == version + 1
 
 
 def test_different_accounts_do_not_wait_for_each_other():
@@ -135,10 +155,7 @@ def test_different_accounts_do_not_wait_for_each_other():
 
 def test_nothing_is_allowed_after_the_trips_commit():
     account = make_wide_desk(
-        max_positions=10_000,
-        max_orders_per_minute=10**6,
-        max_trades_per_day=10**6,
-        max_daily_loss_ratio=D("0.019"),
+        max_positions=10_000, max_daily_loss_ratio=D("0.019"), max_portfolio_risk_ratio=D("0.5"), **WIDE
     )
     for _ in range(8):
         intents = [ask(account, symbol, "0.5") for symbol in SYMBOLS]

@@ -200,4 +200,21 @@ def test_transfers_between_samples_are_the_net_flow(place: models.VenueAccount) 
     ledger.record_income(venue_account=place, rows=rows)
     assert ledger.record_equity(venue_account=place, balance=BALANCE, market_at=AT).net_flow == 30
     assert ledger.record_equity(venue_account=place, balance=BALANCE, market_at=AT).net_flow == 0
-    assert ledger.sum_income(place) == 29
+    total, newest = ledger.sum_income(place)
+    assert total == 29
+    assert ledger.sum_income(place, after_id=newest) == (0, newest)
+    ledger.record_income(venue_account=place, rows=[income("COMMISSION", "-2", AT)])
+    assert ledger.sum_income(place, after_id=newest)[0] == -2
+
+
+def test_a_fill_finds_the_order_that_a_conditional_became(place: models.VenueAccount) -> None:
+    order = add_order(place)
+    models.Order.objects.filter(pk=order.pk).update(
+        order_type="stop_market", venue_order_id="700", executed_by="800"
+    )
+    by_its_own_number = fill("buy", "0.01", "2500", venue_order_id="700")
+    assert ledger.apply_fills(venue_account=place, fills=[by_its_own_number]) == []
+    (booked,) = ledger.apply_fills(
+        venue_account=place, fills=[fill("buy", "0.01", "2500", venue_order_id="800")]
+    )
+    assert booked.order_id == order.pk

@@ -12,6 +12,7 @@ from django.conf import settings as django_settings
 
 from controlplane.errors import NotFound
 from trading import market, models, selectors
+from trading.core.reference import WINDOW, roll_reference
 from trading.core.values import Environment
 from trading.simulator.clock import ManualClock, system_ms
 from trading.simulator.generator import GeneratedFeed
@@ -125,6 +126,71 @@ def test_prices_are_stored_with_the_venues_market_time(venue: Any, clock: MovedC
     assert models.MarketPrice.objects.count() == 2
 
 
+def test_prices_carry_depth_and_funding_without_another_request(venue: Any) -> None:
+    prices = market.refresh_prices(venue=VENUE, account=ACCOUNT, symbols=[SYMBOL, "BTCUSDT"])[SYMBOL]
+    assert prices.bid_quantity is not None
+    assert prices.bid_quantity > 0
+    assert prices.ask_quantity is not None
+    assert prices.funding_at == MARKET_AT.replace(hour=16)
+    assert prices.funding_rate is not None
+    # Stored as read; the columns have fixed places.
+    assert selectors.get_price(VENUE, SYMBOL) == prices
+    before = len(venue.requests)
+    market.refresh_prices(venue=VENUE, account=ACCOUNT, symbols=[SYMBOL, "BTCUSDT"])
+    assert len(venue.requests) - before == 3
+
+
+def test_the_average_of_mark_is_seeded_from_candles_and_then_rolls(venue: Any, clock: MovedClock) -> None:
+    def look() -> Any:
+        return market.refresh_prices(venue=VENUE, account=ACCOUNT, symbols=[SYMBOL])[SYMBOL]
+
+    def count_candle_requests() -> int:
+        return sum(entry["path"] == "/fapi/v1/klines" for entry in venue.requests)
+
+    first = look()
+    bars = market.fetch_bars(venue=VENUE, account=ACCOUNT, symbol=SYMBOL, interval="1m", limit=16)
+    closed = [bar.close for bar in bars if bar.open_at + timedelta(minutes=1) <= first.at][-15:]
+    assert first.reference == (sum(closed) / 15).quantize(Decimal("1e-10"))
+    asked = count_candle_requests()
+
+    clock.manual.market += 60_000
+    second = look()
+    assert second.reference == roll_reference(first.reference, first.at, second.mark, second.at, WINDOW)
+    assert count_candle_requests() == asked
+
+    # Older than the window it is no average any more, and is made anew.
+    clock.manual.market += 16 * 60_000
+    assert look().reference is not None
+    assert count_candle_requests() == asked + 1
+
+
+def test_an_average_that_cannot_be_made_is_unknown_until_it_can(venue: Any, clock: MovedClock) -> None:
+    venue.faults.add({"kind": "error_before", "path": "/fapi/v1/klines", "status": 503, "times": 1})
+    prices = market.refresh_prices(venue=VENUE, account=ACCOUNT, symbols=[SYMBOL, "BTCUSDT"])
+    assert {price.reference for price in prices.values()} == {None}
+    stored = selectors.get_price(VENUE, SYMBOL)
+    assert stored is not None
+    assert stored.reference is None
+    prices = market.refresh_prices(venue=VENUE, account=ACCOUNT, symbols=[SYMBOL, "BTCUSDT"])
+    assert None not in {price.reference for price in prices.values()}
+
+
+def test_an_announced_delisting_is_read(venue: Any, venue_account: models.VenueAccount) -> None:
+    first = market.get_or_refresh_instrument(venue_account=venue_account, symbol=SYMBOL)
+    assert first.delists_at == datetime(2100, 12, 25, 8, tzinfo=UTC)
+    assert (first.max_conditional_orders, first.is_trading) == (10, True)
+    venue.delistings[SYMBOL] = int((MARKET_AT + timedelta(hours=25)).timestamp()) * 1000
+    refresh()
+    announced = selectors.get_instrument(VENUE, SYMBOL)
+    assert announced is not None
+    assert (announced.delists_at, announced.is_trading) == (MARKET_AT + timedelta(hours=25), True)
+    venue.delistings[SYMBOL] -= 3_600_000
+    refresh()
+    near = selectors.get_instrument(VENUE, SYMBOL)
+    assert near is not None
+    assert near.is_trading is False
+
+
 def test_a_frozen_venue_leaves_old_prices_behind(venue: Any, clock: MovedClock) -> None:
     market.refresh_prices(venue=VENUE, account=ACCOUNT, symbols=[SYMBOL])
     venue.execute("freeze", frozen=True)
@@ -224,7 +290,40 @@ def test_settings_the_venue_does_not_take_are_not_stored(
     )
     with pytest.raises(market.SettingsNotTaken, match="one-way"):
         prepare(venue_account)
+    row = models.VenueSetting.objects.get()
+    assert (row.is_one_way, row.is_single_asset, row.margin_mode) == (False, True, "isolated")
+    assert row.max_stop_ratio is None
+
+
+def test_what_is_read_back_otherwise_replaces_what_was_known(
+    venue: Any, venue_account: models.VenueAccount
+) -> None:
+    first, other = prepare(venue_account), prepare(venue_account, symbol="BTCUSDT")
+    assert (first.is_one_way, first.is_single_asset) == (True, True)
+    venue.engine.state.multi_assets = True
+    refusal = {"method": "POST", "path": "/fapi/v1/multiAssetsMargin", "status": 400, "code": -4171}
+    venue.faults.add({"kind": "error_before", **refusal})
+    with pytest.raises(market.SettingsNotTaken, match="single-asset"):
+        prepare(venue_account)
+    first.refresh_from_db()
+    other.refresh_from_db()
+    assert (first.is_single_asset, first.max_stop_ratio) == (False, None)
+    # The mode is the account's: the other symbol has it too.
+    assert (other.is_one_way, other.is_single_asset) == (True, False)
+    venue.faults.clear()
+    again = prepare(venue_account)
+    assert (again.is_single_asset, again.max_stop_ratio is None) == (True, False)
+
+
+def test_settings_that_a_venue_fails_on_the_way_are_forgotten(
+    venue: Any, venue_account: models.VenueAccount
+) -> None:
+    prepare(venue_account)
+    venue.faults.add({"kind": "lost_answer", "method": "POST", "path": "/fapi/v1/leverage"})
+    with pytest.raises(VenueUnavailable):
+        prepare(venue_account, leverage=2)
     assert not models.VenueSetting.objects.exists()
+    assert venue.engine.state.settings[SYMBOL].leverage == 2
 
 
 def test_a_probe_of_a_healthy_venue_answers_everything(venue: Any) -> None:

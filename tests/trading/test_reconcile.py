@@ -51,6 +51,37 @@ def test_a_traded_book_is_clean_to_the_last_digit(desk: Any) -> None:
     assert sample.wallet == 1100 + trade.net_pnl
 
 
+def deposit(desk: Any, amount: str) -> None:
+    desk.venue.execute("deposit", amount=amount)
+
+
+def test_the_expected_wallet_is_carried_from_run_to_run(desk: Any) -> None:
+    first = run(desk)
+    assert (first.wallet_expected, first.income_id) == (1100, models.Income.objects.get().pk)
+    deposit(desk, "50")
+    second = run(desk)
+    assert second.is_clean
+    assert (second.wallet_expected, second.income_id) == (1150, models.Income.objects.latest("id").pk)
+    deposit(desk, "-20")
+    assert run(desk).wallet_expected == 1130
+    # Only what is new is added: the same as all of it, from the first sample on.
+    models.ReconciliationRun.objects.all().delete()
+    third = run(desk)
+    assert third.is_clean
+    assert third.wallet_expected == 1130
+
+
+def test_money_that_no_income_explains_stays_a_mismatch(desk: Any) -> None:
+    run(desk)
+    state = desk.venue.engine.state
+    state.wallet += Decimal("0.01")
+    for _ in range(2):
+        found = run(desk)
+        assert kinds(found) == [("balance", "")]
+        # What the venue says its wallet is never becomes what is expected.
+        assert found.wallet_expected == 1100
+
+
 def test_a_triggered_stop_is_booked_to_it_and_its_sibling_is_cleared(desk: Any) -> None:
     run(desk)
     enter(desk)

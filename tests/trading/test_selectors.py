@@ -5,7 +5,15 @@ from itertools import count
 
 import pytest
 
-from tests.factories import IntentFactory, OrderFactory, VenueAccountFactory
+from tests.factories import (
+    AssignmentFactory,
+    IntentFactory,
+    OrderFactory,
+    PositionFactory,
+    TradingStateFactory,
+    VenueAccountFactory,
+    VenueSettingFactory,
+)
 from trading import models, selectors
 from trading.core.values import OrderPurpose
 
@@ -85,3 +93,36 @@ def test_entries_of_every_venue_of_the_account_count(place: models.VenueAccount)
     enter(place, MIDNIGHT)
     enter(other, MIDNIGHT)
     assert entries(place) == 2
+
+
+def test_what_is_held_is_watched_when_nobody_is_assigned_to_it_any_more(place: models.VenueAccount) -> None:
+    AssignmentFactory(account=place.account, symbols=["BTCUSDT"])
+    AssignmentFactory(account=place.account, strategy="off", symbols=["SOLUSDT"], enabled=False)
+    PositionFactory(venue_account=place, symbol="XRPUSDT")
+    PositionFactory(venue_account=place, symbol="LINKUSDT", quantity=0, entry_price=None)
+    assert selectors.list_symbols(place.account) == ("BTCUSDT", "XRPUSDT")
+
+
+def test_a_place_is_halted_by_any_of_its_scopes_and_without_a_row(place: models.VenueAccount) -> None:
+    assert selectors.is_halted(place)
+    scopes = ("all", f"venue:{place.venue}", f"account:{place.account.name}")
+    for scope in scopes:
+        TradingStateFactory(scope=scope)
+    TradingStateFactory(scope="venue:elsewhere", state="HALTED")
+    assert not selectors.is_halted(place)
+    for scope in scopes:
+        models.TradingState.objects.filter(scope=scope).update(state="HALTED")
+        assert selectors.is_halted(place)
+        models.TradingState.objects.filter(scope=scope).update(state="REDUCING")
+        assert not selectors.is_halted(place)
+
+
+def test_unprepared_is_what_is_assigned_and_flat_and_not_read_back_lately(
+    place: models.VenueAccount,
+) -> None:
+    AssignmentFactory(account=place.account, symbols=["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"])
+    since = selectors.get_clocks().wall_at - MINUTE
+    VenueSettingFactory(venue_account=place, symbol="BTCUSDT")
+    VenueSettingFactory(venue_account=place, symbol="ETHUSDT", read_at=since - MINUTE)
+    PositionFactory(venue_account=place, symbol="XRPUSDT")
+    assert selectors.list_unprepared_symbols(place, since) == ["ETHUSDT", "SOLUSDT"]

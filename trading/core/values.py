@@ -111,7 +111,11 @@ class TradingStateName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
-    """What a venue allows for one symbol (USDT-margined linear perpetual)."""
+    """What a venue allows for one symbol (USDT-margined linear perpetual).
+
+    `delists_at` is when the venue stops trading it (market time; a far date where nothing is
+    announced), `max_conditional_orders` how many conditional orders may rest on it. None is unknown.
+    """
 
     venue: str
     symbol: str
@@ -125,11 +129,18 @@ class Instrument:
     min_notional: Decimal
     min_price: Decimal
     max_price: Decimal
+    delists_at: datetime | None = None
+    max_conditional_orders: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """One look at a market; `at` is market time of the venue's answer."""
+    """One look at a market; `at` is market time of the venue's answer.
+
+    `bid_quantity` and `ask_quantity` rest at the best prices (base units). `reference` is the rolling
+    average of mark (trading.core.reference). `funding_rate` is what longs pay shorts at `funding_at`
+    (ratio of notional, signed). None is unknown.
+    """
 
     symbol: str
     mark: Decimal
@@ -138,6 +149,11 @@ class Prices:
     bid: Decimal
     ask: Decimal
     at: datetime
+    bid_quantity: Decimal | None = None
+    ask_quantity: Decimal | None = None
+    reference: Decimal | None = None
+    funding_rate: Decimal | None = None
+    funding_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

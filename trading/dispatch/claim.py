@@ -2,7 +2,7 @@
 
 It locks the intent, takes the trading states of every scope and the permit FOR SHARE, so that a trip
 or a newer permit either is seen here or waits for us, reads the clock after the locks, and only
-where every condition holds moves the intent to DISPATCHED and adds the order as SENDING.
+where every condition holds moves the intent to DISPATCHED, adds the order as SENDING and counts it.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from trading import models
 from trading.core.ids import make_client_order_id
 from trading.core.values import OrderPurpose, Scope
+from trading.dispatch.messages import AGAIN
 
 # The price that the order would meet is at most this old, on the wall and (times speed) in the market.
 MAX_PRICE_AGE = timedelta(seconds=5)
@@ -128,10 +129,15 @@ WITH {FENCE.format(lock="FOR UPDATE")}, verdict AS MATERIALIZED (
     i.time_in_force, i.quantity, i.price, i.reduce_only OR NOT i.adds, false, 'sending', 1, 0, '', 0,
     v.market_at, v.wall_at, v.wall_at
   FROM claimed c JOIN intent i ON i.id = c.id CROSS JOIN verdict v
-  RETURNING id, market_at, sent_at
+  RETURNING id, venue_account_id, market_at, sent_at
 ), noted AS (
   INSERT INTO trading_orderevent (order_id, state, venue_code, detail, market_at, at)
   SELECT id, 'sending', '', '', market_at, sent_at FROM placed
+), counted AS (
+  INSERT INTO trading_messageslot AS held (venue_account_id, slot, second_at, count)
+  SELECT p.venue_account_id, floor(extract(second FROM p.sent_at)), date_trunc('second', p.sent_at), 1
+  FROM placed p
+  {AGAIN}
 )
 SELECT v.code, (SELECT id FROM placed) FROM verdict v
 """  # noqa: S608 - made of the constants above

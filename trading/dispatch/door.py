@@ -70,7 +70,8 @@ def _send_locked(intent: models.OrderIntent, reference_price: Decimal | None) ->
     order = models.Order.objects.select_related("venue_account__account").get(pk=claim.order_id)
     gateway = open_venue(order.venue_account)
     is_always_free = OrderPurpose(order.purpose) in {OrderPurpose.SAFETY_CLOSE, OrderPurpose.FLATTEN}
-    send(order, gateway, may_leave=None if is_always_free else partial(may_still_leave, intent))
+    may_leave = None if is_always_free else partial(may_still_leave, intent)
+    send(order, gateway, may_leave=may_leave, is_counted=True)
     try:
         look_again(order, gateway)
         restore(order.venue_account, order.symbol, gateway)

@@ -18,6 +18,7 @@ from controlplane.alerts.services import raise_alert, resolve_alert
 from trading import locks, models, selectors, trips
 from trading.core.ids import make_client_order_id
 from trading.core.values import OrderPurpose, OrderReport, OrderState, OrderType, Side
+from trading.dispatch.messages import count_message
 from trading.dispatch.orders import add_order, list_unsettled, open_venue
 from trading.dispatch.sending import send
 from trading.dispatch.settling import cancel, look_up, settle
@@ -258,6 +259,7 @@ def _cancel_closing_stops(position: models.Position, gateway: Gateway) -> None:
     """The venue has one closing stop already and it is not the one we want: make room."""
     for report in gateway.fetch_open_orders():
         if report.symbol == position.symbol and report.close_position and report.is_conditional:
+            count_message(position.venue_account_id)
             gateway.cancel_order(report.symbol, report.client_order_id, conditional=True)
 
 

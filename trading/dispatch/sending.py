@@ -17,6 +17,7 @@ from trading.core.values import (
     Side,
     TimeInForce,
 )
+from trading.dispatch.messages import count_message
 from trading.dispatch.orders import book_report, move_order
 from trading.dispatch.settling import settle
 from trading.venues.gateway import Gateway, VenueError
@@ -27,16 +28,25 @@ MAX_SENDS = 2
 FENCED = "FENCED"
 
 
-def send(order: models.Order, gateway: Gateway, *, may_leave: Callable[[], bool] | None = None) -> Outcome:
+def send(
+    order: models.Order,
+    gateway: Gateway,
+    *,
+    may_leave: Callable[[], bool] | None = None,
+    is_counted: bool = False,
+) -> Outcome:
     """Send a SENDING order and record what the answer means; the symbol's lock is held.
 
     `may_leave` is asked right before each request, with the database that holds our lock: where it
-    says no, nothing has left and the order is NEVER_PLACED.
+    says no, nothing has left and the order is NEVER_PLACED. `is_counted` says that the first request
+    is among the messages already.
     """
     outcome = Outcome(kind=OutcomeKind.RETRY_SAFE, code=FENCED, text="not permitted any more when it left")
-    for _ in range(MAX_SENDS):
+    for attempt in range(MAX_SENDS):
         if may_leave is not None and not may_leave():
             break
+        if attempt > 0 or not is_counted:
+            count_message(order.venue_account_id)
         outcome = gateway.submit_order(to_request(order))
         if outcome.kind is not OutcomeKind.RETRY_SAFE:
             break

@@ -5,6 +5,7 @@ from django.db.models import F
 from trading import locks, models, selectors
 from trading.core.lifecycle import is_never_placed
 from trading.core.values import OrderReport, OrderState, Outcome, OutcomeKind
+from trading.dispatch.messages import count_message
 from trading.dispatch.orders import book_report, is_conditional, move_order, open_venue
 from trading.locks import symbol_key
 from trading.venues.gateway import Gateway, VenueError
@@ -94,6 +95,7 @@ def cancel(order: models.Order, gateway: Gateway) -> None:
     """As cancel_order, for whoever holds the symbol's lock; nothing is done to a settled order."""
     if OrderState(order.state).is_final:
         return
+    count_message(order.venue_account_id)
     outcome = gateway.cancel_order(order.symbol, order.client_order_id, is_conditional(order))
     if outcome.kind is OutcomeKind.ACCEPTED and outcome.report is not None:
         book_report(order, outcome.report, gateway)
@@ -108,6 +110,7 @@ def cancel_stray(order: models.Order, report: OrderReport, gateway: Gateway) -> 
     models.Order.objects.filter(pk=order.pk).update(
         version=F("version") + 1, **{column: report.venue_order_id}
     )
+    count_message(order.venue_account_id)
     gateway.cancel_order(report.symbol, report.client_order_id, report.is_conditional)
 
 
@@ -118,6 +121,6 @@ def read_open_orders(*, venue_account: models.VenueAccount) -> tuple[OrderReport
 
 def cancel_foreign_order(*, venue_account: models.VenueAccount, report: OrderReport) -> Outcome:
     """Cancel an order at the venue that is not ours, for a stop (RISK.md 3.16); raises VenueError."""
-    return open_venue(venue_account).cancel_order(
-        report.symbol, report.client_order_id, report.is_conditional
-    )
+    gateway = open_venue(venue_account)
+    count_message(venue_account.pk)
+    return gateway.cancel_order(report.symbol, report.client_order_id, report.is_conditional)

@@ -53,6 +53,10 @@ class Income(models.Model):
         constraints = (
             models.UniqueConstraint(name="income_once", fields=("venue_account", "kind", "venue_income_id")),
         )
+        indexes = (
+            models.Index(name="income_recent", fields=("venue_account", "-market_at")),
+            models.Index(name="income_summed", fields=("venue_account", "id")),
+        )
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount}"

@@ -40,6 +40,8 @@ class Instrument(models.Model):
     min_notional = Money()
     min_price = Money()
     max_price = Money()
+    delists_at = models.DateTimeField(null=True)
+    max_conditional_orders = models.PositiveSmallIntegerField(null=True)
     # [{notional_cap, maintenance_ratio, maintenance_amount, max_leverage}], ascending; strings
     brackets = models.JSONField(default=list)
     read_at = models.DateTimeField()
@@ -63,6 +65,8 @@ class VenueSetting(models.Model):
     leverage = models.PositiveSmallIntegerField()
     margin_mode = models.CharField(max_length=10)
     max_stop_ratio = models.DecimalField(max_digits=12, decimal_places=8, null=True)
+    is_one_way = models.BooleanField(null=True)
+    is_single_asset = models.BooleanField(null=True)
     read_at = models.DateTimeField()
 
     class Meta:
@@ -82,6 +86,11 @@ class MarketPrice(models.Model):
     index = Money()
     bid = Money()
     ask = Money()
+    bid_quantity = Money(null=True)
+    ask_quantity = Money(null=True)
+    reference = Money(null=True)
+    funding_rate = models.DecimalField(max_digits=12, decimal_places=8, null=True)
+    funding_at = models.DateTimeField(null=True)
     at = models.DateTimeField()
     read_at = models.DateTimeField()
 
@@ -90,3 +99,25 @@ class MarketPrice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.symbol}@{self.venue} {self.mark}"
+
+
+class Candle(models.Model):
+    """One closed bar of a symbol at a venue; `open_at` is market time. Writer: trading.candles."""
+
+    venue = models.SlugField(max_length=20)
+    symbol = models.CharField(max_length=20)
+    interval = models.CharField(max_length=4)
+    open_at = models.DateTimeField()
+    open = Money()
+    high = Money()
+    low = Money()
+    close = Money()
+    volume = Money()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(name="candle_once", fields=("venue", "symbol", "interval", "open_at")),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.symbol}@{self.venue} {self.interval} {self.open_at}"

@@ -37,6 +37,9 @@ class OrderIntent(models.Model):
     source = models.CharField(max_length=40)
     # False asks for a judgement only: such an intent is never sent.
     execute = models.BooleanField(default=True)
+    # Whether a smaller quantity will do; `quantity` is then what was allowed of `requested_quantity`.
+    may_resize = models.BooleanField(default=False)
+    requested_quantity = Money(null=True)
     state = models.CharField(max_length=10, choices=choices(IntentState), default=IntentState.PROPOSED)
     version = models.BigIntegerField(default=1)
     decision_id = models.BigIntegerField(null=True, unique=True)
@@ -113,6 +116,11 @@ class Order(models.Model):
                 condition=Q(state__in=["sending", "unknown", "open"]),
             ),
             models.Index(name="order_venue_id", fields=("venue_account", "venue_order_id")),
+            models.Index(
+                name="order_executed_by",
+                fields=("venue_account", "executed_by"),
+                condition=Q(executed_by__gt=""),
+            ),
         )
 
     def __str__(self) -> str:
@@ -131,3 +139,22 @@ class OrderEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.state} at {self.at}"
+
+
+class MessageSlot(models.Model):
+    """Requests (submits, modifies, cancels) sent to a venue in one second of wall time.
+
+    Sixty rows an account and venue, written over and over: slot = second of the minute. A row whose
+    `second_at` is more than 59 s ago counts for nothing. Writer: the door.
+    """
+
+    venue_account = models.ForeignKey(VenueAccount, on_delete=models.PROTECT, related_name="message_slots")
+    slot = models.PositiveSmallIntegerField()
+    second_at = models.DateTimeField()
+    count = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(name="messageslot_once", fields=("venue_account", "slot")),)
+
+    def __str__(self) -> str:
+        return f"{self.count} at {self.second_at}"

@@ -4,16 +4,23 @@ from django.db import models
 from django.db.models.functions import Now
 
 from trading.models.accounts import Account, VenueAccount
+from trading.models.fields import Money
 
 
 class ReconciliationRun(models.Model):
-    """One comparison of our book with the venue's; `differences` explains each mismatch."""
+    """One comparison of our book with the venue's; `differences` explains each mismatch.
+
+    `wallet_expected` is the wallet of the first equity sample and all income up to the row `income_id`
+    (USDT); null before there is a sample.
+    """
 
     venue_account = models.ForeignKey(VenueAccount, on_delete=models.PROTECT, related_name="reconciliations")
     is_clean = models.BooleanField()
     adopted_fills = models.PositiveIntegerField(default=0)
     differences = models.JSONField(default=list)
     market_at = models.DateTimeField()
+    wallet_expected = Money(null=True)
+    income_id = models.BigIntegerField(null=True)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(db_default=Now())
 

@@ -1,4 +1,4 @@
-"""The simulator's own controls under /_sim: state, faults, deposits, key permissions, what was asked."""
+"""The simulator's own controls under /_sim: state, faults, deposits, delistings, permissions, requests."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -26,6 +26,7 @@ def handle(venue: SimulatedVenue, request: Request) -> Answer:
         ("POST", "faults"): lambda: set_fault(venue, _body(request)),
         ("DELETE", "faults"): lambda: clear_faults(venue, request),
         ("POST", "deposit"): lambda: deposit(venue, _body(request)),
+        ("POST", "delisting"): lambda: announce_delisting(venue, _body(request)),
         ("GET", "permissions"): lambda: asdict(venue.permissions),
         ("POST", "permissions"): lambda: set_permissions(venue, _body(request)),
     }
@@ -136,6 +137,23 @@ def deposit(venue: SimulatedVenue, asked: Any) -> dict[str, Any]:
         raise FaultError("amount: the wallet would be negative")
     venue.execute("deposit", amount=str(amount))
     return {"wallet": str(venue.engine.state.wallet)}
+
+
+def announce_delisting(venue: SimulatedVenue, asked: Any) -> dict[str, int]:
+    """State in the instrument table when a `symbol` is delisted, `in_seconds` of market time; null: never.
+
+    Trading goes on until then, and at this venue after it too: the desk must have left.
+    """
+    if not isinstance(asked, dict) or asked.get("symbol") not in venue.engine.feed.symbols:
+        raise FaultError("symbol: not traded here")
+    seconds = asked.get("in_seconds")
+    if seconds is None:
+        venue.delistings.pop(asked["symbol"], None)
+    elif not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0:
+        raise FaultError("in_seconds: expected a whole number from 0, or null")
+    else:
+        venue.delistings[asked["symbol"]] = venue.clock.market_ms() + seconds * 1000
+    return dict(venue.delistings)
 
 
 def set_permissions(venue: SimulatedVenue, asked: Any) -> dict[str, Any]:

@@ -14,6 +14,8 @@ SCALE = 8
 UNIT = 10**SCALE
 COLUMNS = ("date", "open", "high", "low", "close", "volume")
 _LIMIT = 2**63 - 1
+_POWERS = tuple(int(10 ** (SCALE - places)) for places in range(SCALE + 1))
+_PLAIN_DIGITS = 10
 
 
 class CandleError(Exception):
@@ -219,6 +221,18 @@ def _time(name: str, number: int, cell: str) -> int:
 
 
 def _number(name: str, number: int, column: str, cell: str) -> int:
+    whole, _, part = cell.partition(".")
+    is_plain = cell.isascii() and whole.isdecimal() and (whole + part).isdecimal()
+    if is_plain and len(whole) <= _PLAIN_DIGITS and len(part) <= SCALE:
+        # Plain digits, as nearly every cell has them: no decimal needs to be made.
+        scaled = int(whole + part) * _POWERS[len(part)]
+        if scaled or column == "volume":
+            return scaled
+    return _unusual_number(name, number, column, cell)
+
+
+def _unusual_number(name: str, number: int, column: str, cell: str) -> int:
+    """The number by the rules of decimals, or what is wrong with it."""
     try:
         value = Decimal(cell)
     except InvalidOperation as error:

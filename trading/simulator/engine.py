@@ -4,7 +4,7 @@ Pure: no clock, no input or output, no randomness. Prices come from a feed that 
 answer; time comes in as `advance(to)`. Equal feeds, equal commands at equal times give equal states.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -77,6 +77,17 @@ class Engine:
             if at_ms % settlement.FUNDING_MS == 0:
                 settlement.settle_funding(state)
         state.now_ms = max(state.now_ms, to_ms)
+
+    def jump(self, to_ms: int, markets: Mapping[str, Market]) -> None:
+        """Stand at a step's moment with markets as the steps up to it would have left them.
+
+        For who knows those markets (see `track`) and knows that on the way nothing that rests could
+        have been reached; other symbols keep what they had.
+        """
+        state = self.state
+        state.markets.update(markets)
+        state.now_ms = state.data_ms = to_ms
+        state.next_step_ms = to_ms + STEP_MS
 
     def apply(self, name: str, arguments: dict[str, Any]) -> Any:
         """Run a command by name with JSON values; raises VenueError and then leaves the state as it was."""

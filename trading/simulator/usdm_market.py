@@ -15,6 +15,8 @@ from trading.simulator.venue import SimulatedVenue
 from trading.simulator.wire import Params
 
 MINUTE_MS = 60_000
+# 2100-12-25 08:00 UTC: what the venue states for a perpetual that is to stay.
+NEVER_MS = 4_133_404_800_000
 INTERVALS = {
     "1m": 1,
     "3m": 3,
@@ -64,19 +66,20 @@ def exchange_info(venue: SimulatedVenue, params: Params) -> Any:
         ],
         "exchangeFilters": [],
         "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
-        "symbols": [_symbol(INSTRUMENTS[symbol]) for symbol in venue.engine.feed.symbols],
+        "symbols": [_symbol(venue, INSTRUMENTS[symbol]) for symbol in venue.engine.feed.symbols],
     }
 
 
-def _symbol(instrument: Instrument) -> dict[str, Any]:
+def _symbol(venue: SimulatedVenue, instrument: Instrument) -> dict[str, Any]:
     places = instrument.price_precision
+    delists_ms = venue.delistings.get(instrument.symbol, NEVER_MS)
     return {
         "symbol": instrument.symbol,
         "pair": instrument.symbol,
         "contractType": "PERPETUAL",
-        "deliveryDate": 4133404800000,
+        "deliveryDate": delists_ms,
         "onboardDate": instrument.onboarded_ms,
-        "status": "TRADING",
+        "status": "TRADING" if venue.engine.state.now_ms < delists_ms else "SETTLING",
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": instrument.base,

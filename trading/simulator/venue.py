@@ -52,6 +52,8 @@ class SimulatedVenue:
         self.permissions = KeyPermissions()
         self.limiter = RateLimiter()
         self.faults = Faults()
+        # Announced delistings, symbol to market time in ms; like permissions they are not journaled.
+        self.delistings: dict[str, int] = {}
         self.requests: deque[dict[str, Any]] = deque(maxlen=_KEPT_REQUESTS)
         self.request_count = 0
         self._store = store

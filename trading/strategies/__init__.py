@@ -1,11 +1,11 @@
 """The strategies this desk knows, by name. Add yours here (README: install your own strategy)."""
 
 from controlplane.errors import NotFound
-from trading.strategies.protocol import Enter, Holding, Leave, Strategy, View
+from trading.strategies.protocol import Enter, Holding, Leave, Scanner, Strategy, View
 from trading.strategies.reversion import Reversion
 from trading.strategies.trend import Trend
 
-__all__ = ["STRATEGIES", "Enter", "Holding", "Leave", "Strategy", "View", "get_strategy"]
+__all__ = ["STRATEGIES", "Enter", "Holding", "Leave", "Scanner", "Strategy", "View", "get_strategy"]
 
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (Trend(), Reversion())}
 

@@ -4,12 +4,19 @@ A strategy never sizes and never sends: it says which way, where the protection 
 when it wants out. Sizing, judgement and dispatch are the desk's.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trading.core.values import Bar, Side
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +31,23 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What a strategy sees: closed bars, oldest first, and its own position in the symbol."""
+    """What a strategy sees: closed bars, oldest first, and its own position in the symbol.
+
+    `known_closes` are the closes of `bars` where whoever shows them has them as numbers already.
+    """
 
     symbol: str
-    bars: tuple[Bar, ...]
+    bars: Sequence[Bar]
     holding: Holding | None
     market_at: datetime
+    known_closes: Floats | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def closes(self) -> Floats:
+        """Closing prices of the bars, oldest first, as floats: for indicators, never for money."""
+        if self.known_closes is not None:
+            return self.known_closes
+        return np.array([float(bar.close) for bar in self.bars])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +80,15 @@ class Strategy(Protocol):
     def lookback(self) -> int: ...
 
     def propose(self, view: View) -> Enter | Leave | None: ...
+
+
+@runtime_checkable
+class Scanner(Protocol):
+    """A strategy that can also look through a whole series at once, so that a replay need not ask per bar."""
+
+    def may_enter(self, closes: Floats) -> Flags:
+        """Per bar of a series: might `propose`, shown the `lookback` closes up to it, want to enter?
+
+        May say yes too often, never too seldom: `propose` decides.
+        """
+        ...

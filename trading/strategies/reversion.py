@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-import numpy as np
 import talib
 
 from trading.core.values import Side
-from trading.strategies.protocol import Enter, Leave, View
+from trading.strategies.protocol import Enter, Flags, Floats, Leave, View
+from trading.strategies.windows import TOLERANCE, spread_over, strength_windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +27,10 @@ class Reversion:
     target_ratio: Decimal = Decimal("0.06")
 
     def propose(self, view: View) -> Enter | Leave | None:
-        if len(view.bars) < self.lookback:
+        closes = view.closes
+        if len(closes) < self.lookback:
             return None
-        strength = float(talib.RSI(np.array([float(bar.close) for bar in view.bars]), self.period)[-1])
+        strength = float(talib.RSI(closes, self.period)[-1])
         if view.holding is not None:
             return self._leave(view, strength)
         if strength < self.low:
@@ -37,6 +38,10 @@ class Reversion:
         if strength > self.high:
             return self._enter(Side.SELL, f"relative strength {strength:.1f} is high")
         return None
+
+    def may_enter(self, closes: Floats) -> Flags:
+        strength, near = strength_windows(closes, self.lookback, self.period), 100 * TOLERANCE
+        return spread_over((strength < self.low + near) | (strength > self.high - near), len(closes))
 
     def _enter(self, side: Side, reason: str) -> Enter:
         return Enter(side=side, stop_ratio=self.stop_ratio, target_ratio=self.target_ratio, reason=reason)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-import numpy as np
 import talib
 
 from trading.core.values import Side
-from trading.strategies.protocol import Enter, Leave, View
+from trading.strategies.protocol import Enter, Flags, Floats, Leave, View
+from trading.strategies.windows import TOLERANCE, average_windows, spread_over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +29,9 @@ class Trend:
     target_ratio: Decimal = Decimal("0.05")
 
     def propose(self, view: View) -> Enter | Leave | None:
-        if len(view.bars) < self.lookback:
+        closes = view.closes
+        if len(closes) < self.lookback:
             return None
-        closes = np.array([float(bar.close) for bar in view.bars])
         gap = talib.EMA(closes, self.fast) - talib.EMA(closes, self.slow)
         before, now = float(gap[-2]), float(gap[-1])
         if view.holding is not None:
@@ -41,6 +41,13 @@ class Trend:
         if before >= 0 > now:
             return self._enter(Side.SELL, "fast average crossed below the slow one")
         return None
+
+    def may_enter(self, closes: Floats) -> Flags:
+        fast, fast_before = average_windows(closes, self.lookback, self.fast)
+        slow, slow_before = average_windows(closes, self.lookback, self.slow)
+        before, now, near = fast_before - slow_before, fast - slow, TOLERANCE * slow
+        crossed = ((before <= near) & (now > -near)) | ((before >= -near) & (now < near))
+        return spread_over(crossed, len(closes))
 
     def _enter(self, side: Side, reason: str) -> Enter:
         return Enter(side=side, stop_ratio=self.stop_ratio, target_ratio=self.target_ratio, reason=reason)

@@ -95,10 +95,13 @@ class BinanceUsdmGateway:
                 found |= {} if prices is None else {symbol: prices}
         return found
 
-    def fetch_bars(self, symbol: str, interval: str, limit: int) -> tuple[Bar, ...]:
-        return self._read(
-            answers.read_bars, "fapiPublicGetKlines", symbol=symbol, interval=interval, limit=limit
-        )
+    def fetch_bars(
+        self, symbol: str, interval: str, limit: int, *, since: datetime | None = None
+    ) -> tuple[Bar, ...]:
+        params: dict[str, str | int] = {"symbol": symbol, "interval": interval, "limit": limit}
+        if since is not None:
+            params["startTime"] = _to_ms(since)
+        return self._read(answers.read_bars, "fapiPublicGetKlines", **params)
 
     def fetch_balance(self) -> BalanceReport:
         return self._read(answers.read_balance, "fapiPrivateV3GetAccount")

@@ -97,7 +97,8 @@ def read_instruments(info: Any, market_at: datetime) -> tuple[Instrument, ...]:
 def _read_instrument(row: Mapping[str, Any], market_at: datetime) -> Instrument:
     filters = {rule["filterType"]: rule for rule in row["filters"]}
     price, lot, market = (filters[name] for name in ("PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE"))
-    stays = read_moment(row, "deliveryDate") - market_at > DELISTING_NOTICE
+    delists_at = read_moment(row, "deliveryDate")
+    stays = delists_at - market_at > DELISTING_NOTICE
     return Instrument(
         venue=VENUE,
         symbol=row["symbol"],
@@ -112,7 +113,16 @@ def _read_instrument(row: Mapping[str, Any], market_at: datetime) -> Instrument:
         min_notional=read_decimal(filters["MIN_NOTIONAL"], "notional"),
         min_price=read_decimal(price, "minPrice"),
         max_price=read_decimal(price, "maxPrice"),
+        # A perpetual that stays carries a date in 2100.
+        delists_at=delists_at,
+        max_conditional_orders=_read_conditional_limit(filters),
     )
+
+
+def _read_conditional_limit(filters: Mapping[str, Mapping[str, Any]]) -> int | None:
+    """How many conditional orders may rest on the symbol; None where the venue does not say."""
+    rule = filters.get("MAX_NUM_ALGO_ORDERS")
+    return None if rule is None else int(rule["limit"])
 
 
 def read_brackets(answer: Any) -> dict[str, tuple[Bracket, ...]]:
@@ -149,6 +159,11 @@ def read_prices(index: Mapping[str, Any], book: Mapping[str, Any], last: Mapping
         bid=read_decimal(book, "bidPrice"),
         ask=read_decimal(book, "askPrice"),
         at=min(read_moment(index, "time"), read_moment(book, "time")),
+        bid_quantity=_read_optional(book, "bidQty"),
+        ask_quantity=_read_optional(book, "askQty"),
+        # A contract without funding has an empty rate and the time 0.
+        funding_rate=read_decimal(index, "lastFundingRate") if index.get("lastFundingRate") else None,
+        funding_at=read_moment(index, "nextFundingTime") if int(index.get("nextFundingTime") or 0) else None,
     )
     stated = (prices.mark, prices.last, prices.index, prices.bid, prices.ask)
     return prices if min(stated) > 0 else None

@@ -134,8 +134,13 @@ class Gateway(Protocol):
         """Prices of the symbols, dated by the venue; a symbol the venue does not quote is absent."""
         ...
 
-    def fetch_bars(self, symbol: str, interval: str, limit: int) -> tuple[Bar, ...]:
-        """The latest candles, ascending; the last one may be unfinished."""
+    def fetch_bars(
+        self, symbol: str, interval: str, limit: int, *, since: datetime | None = None
+    ) -> tuple[Bar, ...]:
+        """The latest candles, or the first that open at or after a time; ascending, at most 1,500.
+
+        The last one may be unfinished.
+        """
         ...
 
     def fetch_balance(self) -> BalanceReport:

@@ -6,11 +6,10 @@ Every measure counts open, approved and unknown entries as filled at their worst
 from collections.abc import Iterable
 from decimal import Decimal
 
-from risk.core.measures import entry_price, entry_risk, loss_amount, symbol_notional
+from risk.core.measures import loss_amount
 from risk.core.reasons import ReasonCode
 from risk.core.rules.case import LimitedCase, breach, ratio
 from risk.core.values import Anchor, AnchorName, BalanceFacts, Breach, PendingStage
-from trading.core.values import Side
 
 DAILY = (AnchorName.DAY, AnchorName.ROLLING_DAY)
 WEEKLY = (AnchorName.WEEK, AnchorName.ROLLING_WEEK)
@@ -18,74 +17,137 @@ WEEKLY = (AnchorName.WEEK, AnchorName.ROLLING_WEEK)
 
 def permits_order_notional(case: LimitedCase) -> Breach | None:
     """quantity x max(mark, price) <= max position, USDT. Source: RTS 6 art. 15 (1) (b)."""
-    price = case.count_price
-    if price is None:
-        return breach(ReasonCode.PRICE_UNKNOWN, measured=case.intent.symbol)
-    notional, limit = case.intent.quantity * price, case.limits.max_position_notional
-    return _at_most(ReasonCode.ORDER_NOTIONAL, notional, limit)
+    sizes = case.sizes
+    if sizes is None:
+        return _unsized(case)
+    return _at_most(ReasonCode.ORDER_NOTIONAL, sizes.order_notional, case.limits.max_position_notional)
 
 
 def permits_position_notional(case: LimitedCase) -> Breach | None:
     """N_s <= max position, USDT, per underlying across venues."""
-    notional = _symbol_notional(case)
-    if isinstance(notional, Breach):
-        return notional
-    return _at_most(ReasonCode.POSITION_NOTIONAL, notional, case.limits.max_position_notional)
+    sizes = case.sizes
+    if sizes is None:
+        return _unsized(case)
+    return _at_most(ReasonCode.POSITION_NOTIONAL, sizes.symbol_notional, case.limits.max_position_notional)
 
 
 def permits_symbol_share(case: LimitedCase) -> Breach | None:
     """N_s / E_r <= the single-symbol share."""
-    notional, equity = _symbol_notional(case), case.equity
-    if isinstance(notional, Breach):
-        return notional
-    return _share(ReasonCode.SYMBOL_SHARE, notional, equity, case.limits.max_symbol_share_ratio)
+    sizes = case.sizes
+    if sizes is None:
+        return _unsized(case)
+    limit = case.limits.max_symbol_share_ratio
+    return _share(ReasonCode.SYMBOL_SHARE, sizes.symbol_notional, case.equity, limit)
 
 
 def permits_leverage(case: LimitedCase) -> Breach | None:
     """gross / E_r <= the profile's leverage, gross = sum of N_s over all symbols (USDT)."""
-    notional = _symbol_notional(case)
-    if isinstance(notional, Breach) or case.book is None:
-        return notional if isinstance(notional, Breach) else breach(ReasonCode.BOOK_PRICE_UNKNOWN)
-    gross = case.book.other_notional + notional
-    return _share(ReasonCode.LEVERAGE, gross, case.equity, case.limits.max_leverage)
+    sizes = case.sizes
+    if sizes is None:
+        return _unsized(case)
+    return _share(ReasonCode.LEVERAGE, sizes.gross, case.equity, case.limits.max_leverage)
+
+
+def permits_gross_exposure(case: LimitedCase) -> Breach | None:
+    """gross = sum of N_s <= the profile's gross exposure, USDT. Source: 15c3-5 (c)(1)(i)."""
+    sizes = case.sizes
+    if sizes is None:
+        return _unsized(case)
+    return _at_most(ReasonCode.GROSS_EXPOSURE, sizes.gross, case.limits.max_gross_exposure)
+
+
+def permits_net_exposure(case: LimitedCase) -> Breach | None:
+    """net = |sum of +-N_s|, all buys or all sells filled, <= the profile's net exposure, USDT."""
+    sizes = case.sizes
+    if sizes is None:
+        return _unsized(case)
+    return _at_most(ReasonCode.NET_EXPOSURE, sizes.net, case.limits.max_net_exposure)
+
+
+def permits_firm_exposure(case: LimitedCase) -> Breach | None:
+    """gross <= the account's allotment of the firm's exposure, USDT. Source: RTS 6 art. 15 (2)."""
+    sizes = case.sizes
+    return _allotted(case, ReasonCode.FIRM_EXPOSURE, "all", None if sizes is None else sizes.gross)
+
+
+def permits_venue_exposure(case: LimitedCase) -> Breach | None:
+    """gross at the venue <= the account's allotment of the venue's exposure, USDT."""
+    sizes, scope = case.sizes, f"venue:{case.intent.venue}"
+    return _allotted(case, ReasonCode.VENUE_EXPOSURE, scope, None if sizes is None else sizes.venue_notional)
+
+
+def permits_strategy_exposure(case: LimitedCase) -> Breach | None:
+    """gross of the strategy <= the account's allotment of the strategy's exposure, USDT."""
+    sizes, scope = case.sizes, f"strategy:{case.intent.strategy}"
+    used = None if sizes is None else sizes.strategy_notional
+    return _allotted(case, ReasonCode.STRATEGY_EXPOSURE, scope, used)
+
+
+def permits_symbol_exposure(case: LimitedCase) -> Breach | None:
+    """N_s <= the account's allotment of the symbol's exposure, USDT."""
+    sizes, scope = case.sizes, f"symbol:{case.intent.symbol}"
+    used = None if sizes is None else sizes.symbol_notional
+    return _allotted(case, ReasonCode.SYMBOL_EXPOSURE, scope, used)
 
 
 def permits_margin_use(case: LimitedCase) -> Breach | None:
-    """(margin in use + margin of pending entries + N / venue leverage) / E <= limit.
+    """(margin in use + margin of pending entries and the order, with its costs) / E <= limit.
 
     Margin in use is the venue's; pending entries count in full, even where the venue already holds
-    margin for them: those of the symbol at its leverage, all others at their whole notional, as the
-    leverage of another symbol is not at hand.
+    margin for them. Costs are the taker fee and the slippage allowance of the order.
     """
-    balance, setting, price = case.snapshot.balance, case.snapshot.setting, case.count_price
+    balance, sizes = case.snapshot.balance, case.sizes
     if balance is None:
         return breach(ReasonCode.BALANCE_UNKNOWN, measured=case.intent.account)
-    if setting is None or setting.leverage <= 0:
+    if sizes is None:
+        return _unsized(case)
+    if sizes.margin is None:
         return breach(ReasonCode.VENUE_SETTING_UNKNOWN, measured=case.intent.symbol)
-    if price is None or case.book is None:
-        code = ReasonCode.PRICE_UNKNOWN if price is None else ReasonCode.BOOK_PRICE_UNKNOWN
-        return breach(code, measured=case.intent.symbol)
-    at_leverage = case.book.pending_notional + case.intent.quantity * price
-    added = at_leverage / setting.leverage + case.book.other_pending_notional
-    margin = balance.initial_margin + added
+    margin = balance.initial_margin + sizes.margin
     return _share(ReasonCode.MARGIN_USE, margin, balance.equity, case.limits.max_margin_ratio)
+
+
+def permits_maintenance_margin(case: LimitedCase) -> Breach | None:
+    """maintenance margin / E <= limit before the order (RISK.md rule 18)."""
+    balance = case.snapshot.balance
+    if balance is None:
+        return breach(ReasonCode.BALANCE_UNKNOWN, measured=case.intent.account)
+    limit = case.limits.max_maintenance_ratio
+    return _share(ReasonCode.MAINTENANCE_MARGIN, balance.maintenance_margin, balance.equity, limit)
 
 
 def permits_trade_risk(case: LimitedCase) -> Breach | None:
     """R of the whole position after the order / E_r <= risk per trade."""
-    risk = _order_risk(case)
-    if isinstance(risk, Breach) or case.book is None:
-        return risk if isinstance(risk, Breach) else breach(ReasonCode.BOOK_PRICE_UNKNOWN)
-    total = case.book.symbol_risk + risk
-    return _share(ReasonCode.RISK_PER_TRADE, total, case.equity, case.limits.max_trade_risk_ratio)
+    sizes = case.sizes
+    if sizes is None:
+        return _unsized(case)
+    return _share(ReasonCode.RISK_PER_TRADE, sizes.trade_risk, case.equity, case.limits.max_trade_risk_ratio)
 
 
 def permits_portfolio_risk(case: LimitedCase) -> Breach | None:
     """Sum of R over positions, pending entries and the order, no netting / E_r <= limit."""
-    total = _total_risk(case)
-    if isinstance(total, Breach):
-        return total
-    return _share(ReasonCode.PORTFOLIO_RISK, total, case.equity, case.limits.max_portfolio_risk_ratio)
+    sizes = case.sizes
+    if sizes is None:
+        return _unsized(case)
+    limit = case.limits.max_portfolio_risk_ratio
+    return _share(ReasonCode.PORTFOLIO_RISK, sizes.total_risk, case.equity, limit)
+
+
+def permits_correlated_bets(case: LimitedCase) -> Breach | None:
+    """max(sum of long R, sum of short R) of what is correlated with the symbol / E_r <= limit."""
+    sizes = case.sizes
+    if sizes is None:
+        return _unsized(case)
+    return _share(ReasonCode.CORRELATED_BET, sizes.bet_risk, case.equity, case.limits.max_bet_risk_ratio)
+
+
+def permits_stressed_loss(case: LimitedCase) -> Breach | None:
+    """Loss of a gap through every stop, of the worse side / E_r <= the capital-loss stop (RISK.md 3.6)."""
+    sizes = case.sizes
+    if sizes is None:
+        return _unsized(case)
+    limit = case.limits.capital_loss_stop_ratio
+    return _share(ReasonCode.STRESSED_LOSS, sizes.stressed_loss, case.equity, limit)
 
 
 def permits_daily_loss(case: LimitedCase) -> Breach | None:
@@ -142,40 +204,20 @@ def _share(code: ReasonCode, part: Decimal, whole: Decimal | None, limit: Decima
     return None if part <= limit * whole else breach(code, measured=ratio(part, whole), limit=limit)
 
 
-def _symbol_notional(case: LimitedCase) -> Decimal | Breach:
-    price = case.count_price
-    if price is None:
+def _unsized(case: LimitedCase) -> Breach:
+    """Why the order could not be measured."""
+    if case.count_price is None:
         return breach(ReasonCode.PRICE_UNKNOWN, measured=case.intent.symbol)
-    if case.book is None:
-        return breach(ReasonCode.BOOK_PRICE_UNKNOWN)
-    return symbol_notional(case.intent, case.book, case.intent.quantity, price)
+    return breach(ReasonCode.BOOK_PRICE_UNKNOWN)
 
 
-def _order_risk(case: LimitedCase) -> Decimal | Breach:
-    intent, prices = case.intent, case.snapshot.prices
-    if prices is None:
-        return breach(ReasonCode.PRICE_UNKNOWN, measured=intent.symbol)
-    entry = entry_price(intent.side, intent.price, prices.mark, case.limits)
-    return entry_risk(intent.symbol, intent.quantity, entry, _stop_in_force(case), case.limits)
-
-
-def _stop_in_force(case: LimitedCase) -> Decimal | None:
-    """The worse of the order's stop and that of the position it joins: one stop closes the whole."""
-    intent = case.intent
-    held = [p.stop_price for p in case.snapshot.positions if p.symbol == intent.symbol]
-    stops = [stop for stop in (intent.stop_loss, *held) if stop is not None]
-    if intent.stop_loss is None:
-        return None
-    return min(stops) if intent.side is Side.BUY else max(stops)
-
-
-def _total_risk(case: LimitedCase) -> Decimal | Breach:
-    risk = _order_risk(case)
-    if isinstance(risk, Breach):
-        return risk
-    if case.book is None:
-        return breach(ReasonCode.BOOK_PRICE_UNKNOWN)
-    return case.book.total_risk + risk
+def _allotted(case: LimitedCase, code: ReasonCode, scope: str, used: Decimal | None) -> Breach | None:
+    if used is None:
+        return _unsized(case)
+    for item in case.snapshot.allotments:
+        if item.scope == scope:
+            return _at_most(code, used, item.max_notional)
+    return breach(ReasonCode.ALLOTMENT_UNKNOWN, measured=scope)
 
 
 def _find_anchors(
@@ -209,14 +251,14 @@ def _loss(
 def _budget(
     case: LimitedCase, code: ReasonCode, names: tuple[AnchorName, ...], limit: Decimal
 ) -> Breach | None:
-    found, risk = _find_anchors(case, names), _total_risk(case)
+    found, sizes = _find_anchors(case, names), case.sizes
     if isinstance(found, Breach):
         return found
-    if isinstance(risk, Breach):
-        return risk
+    if sizes is None:
+        return _unsized(case)
     balance, anchors = found
     for anchor in anchors:
-        spent = loss_amount(anchor, balance) + risk
+        spent = loss_amount(anchor, balance) + sizes.total_risk
         if spent > limit * anchor.equity:
             return breach(code, measured=spent, limit=limit * anchor.equity)
     return None

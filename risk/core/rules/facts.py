@@ -92,6 +92,20 @@ def permits_known_venue_settings(case: LimitedCase) -> Breach | None:
     )
 
 
+def permits_plain_account_modes(case: LimitedCase) -> Breach | None:
+    """One-way positions and a single margin asset, as read back (RISK.md rules 8 and 18)."""
+    setting = case.snapshot.setting
+    modes = {
+        "one-way": None if setting is None else setting.is_one_way,
+        "single-asset": None if setting is None else setting.is_single_asset,
+    }
+    for name, is_so in modes.items():
+        if not is_so:
+            code = ReasonCode.ACCOUNT_MODE_UNKNOWN if is_so is None else ReasonCode.ACCOUNT_MODE
+            return breach(code, measured=f"{name} {'unknown' if is_so is None else 'off'}", limit=name)
+    return None
+
+
 def permits_a_priced_book(case: LimitedCase) -> Breach | None:
     """Everything held or pending has a mark at most max_book_price_age old (market time)."""
     if case.book is not None:

@@ -48,9 +48,9 @@ def permits_entries_with_the_position(case: Case) -> Breach | None:
 def permits_only_what_reduces(case: Case) -> Breach | None:
     """Reduce-only: against the position, 0 < quantity <= |position| (base units)."""
     against = case.position * case.intent.side.sign < 0
-    if against and case.intent.quantity <= abs(case.position):
+    if against and case.quantity <= abs(case.position):
         return None
-    return breach(ReasonCode.NOT_REDUCING, measured=case.intent.quantity, limit=case.position)
+    return breach(ReasonCode.NOT_REDUCING, measured=case.quantity, limit=case.position)
 
 
 def permits_one_entry_at_a_time(case: Case) -> Breach | None:

@@ -2,7 +2,7 @@
 
 from risk.core.reasons import ReasonCode
 from risk.core.rules.case import Case, LimitedCase, breach
-from risk.core.values import Breach, Intent, RiskLevel
+from risk.core.values import Breach, Intent, PendingStage, RiskLevel
 from trading.core.values import OrderPurpose, TradingStateName
 
 # Who may still remove risk while HALTED (RISK.md part 2): protections, the stop's own sweep, a person.
@@ -15,6 +15,8 @@ SAFETY_PURPOSES = frozenset(
     }
 )
 OPERATOR = "operator"
+# The order, its stop and its target.
+MESSAGES_PER_ENTRY = 3
 
 
 def list_scopes(intent: Intent) -> tuple[str, ...]:
@@ -122,15 +124,41 @@ def permits_calm_global_risk(case: LimitedCase) -> Breach | None:
 
 
 def permits_message_rate(case: LimitedCase) -> Breach | None:
-    """Orders approved in the current minute (fixed window, wall time) stay below the limit.
+    """Requests of the last 60 s + those of entries not yet sent + those of this one <= the limit.
 
-    Source: RTS 6 art. 15 (1) (c). A fixed window lets at most twice the limit through in any 60 s.
+    Submits, modifies and cancels count (RTS 6 art. 15 (1) (c)); an entry is itself, a stop and a target.
     """
-    window = case.snapshot.messages
-    if window is None:
+    sent = case.snapshot.messages_last_minute
+    if sent is None:
         return breach(ReasonCode.MESSAGE_RATE_UNKNOWN)
-    is_current = (case.snapshot.wall_at - window.started_at).total_seconds() < 60
-    limit = case.limits.max_orders_per_minute
-    if not is_current or window.count < limit:
+    intent_id = case.intent.intent_id
+    waiting = sum(
+        item.stage is PendingStage.APPROVED and item.intent_id != intent_id for item in case.snapshot.pending
+    )
+    count, limit = sent + (waiting + 1) * MESSAGES_PER_ENTRY, case.limits.max_orders_per_minute
+    return None if count <= limit else breach(ReasonCode.MESSAGE_RATE, measured=count, limit=limit)
+
+
+def permits_unthrottled_strategies(case: LimitedCase) -> Breach | None:
+    """The strategy's entries in the symbol have not reached the throttle, or a person re-enabled it.
+
+    Source: RTS 6 art. 15 (1) (e), repeated automated execution throttle.
+    """
+    activity = case.snapshot.activity
+    if activity is None:
+        return breach(ReasonCode.ACTIVITY_UNKNOWN, measured=f"{case.intent.strategy} {case.intent.symbol}")
+    if activity.throttled_at is None:
         return None
-    return breach(ReasonCode.MESSAGE_RATE, measured=window.count, limit=limit)
+    measured, limit = activity.entries, case.limits.max_repeats
+    return breach(ReasonCode.STRATEGY_THROTTLED, measured=measured, limit=limit)
+
+
+def permits_new_signals(case: LimitedCase) -> Breach | None:
+    """The signal is newer than the last one on which the strategy entered the symbol on this side."""
+    activity, intent = case.snapshot.activity, case.intent
+    if activity is None or activity.last_signal_at is None or activity.last_side != intent.side.value:
+        return None
+    if intent.signal_at > activity.last_signal_at:
+        return None
+    last = activity.last_signal_at.isoformat()
+    return breach(ReasonCode.DUPLICATE_INTENT, measured=intent.signal_at.isoformat(), limit=f"after {last}")

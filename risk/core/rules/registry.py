@@ -8,7 +8,7 @@ quantity and, once they permit one, permit every smaller legal one.
 
 from collections.abc import Callable
 
-from risk.core.rules import book, facts, ownership, permission, protection, request
+from risk.core.rules import book, facts, market, ownership, permission, protection, request
 from risk.core.rules.case import Case, LimitedCase
 from risk.core.values import Breach
 
@@ -37,14 +37,23 @@ LIMIT_RULES: tuple[LimitRule, ...] = (
     permission.permits_the_permitted_profile,
     permission.permits_calm_global_risk,
     permission.permits_message_rate,
+    permission.permits_unthrottled_strategies,
+    permission.permits_new_signals,
     request.permits_tradable_instruments,
+    market.permits_lasting_instruments,
+    market.permits_room_for_protection,
     facts.permits_fresh_prices,
     facts.permits_prices_inside_the_collar,
+    market.permits_prices_near_the_average,
+    market.permits_agreeing_prices,
+    market.permits_narrow_spreads,
+    market.permits_bearable_funding,
     facts.permits_fresh_signals,
     facts.permits_reconciled_books,
     facts.permits_fresh_balances,
     facts.permits_a_priced_book,
     facts.permits_known_venue_settings,
+    facts.permits_plain_account_modes,
     protection.permits_stops_before_liquidation,
     protection.permits_stops_in_the_band,
     protection.permits_targets_in_the_band,
@@ -52,6 +61,7 @@ LIMIT_RULES: tuple[LimitRule, ...] = (
     book.permits_position_count,
     book.permits_daily_loss,
     book.permits_weekly_loss,
+    book.permits_maintenance_margin,
 )
 
 # These look at the instrument alone and are also asked of a quantity that is not yet limited.
@@ -67,9 +77,18 @@ SIZE_RULES: tuple[LimitRule, ...] = (
     book.permits_position_notional,
     book.permits_symbol_share,
     book.permits_leverage,
+    book.permits_gross_exposure,
+    book.permits_net_exposure,
+    book.permits_firm_exposure,
+    book.permits_venue_exposure,
+    book.permits_strategy_exposure,
+    book.permits_symbol_exposure,
     book.permits_margin_use,
+    market.permits_deep_books,
     book.permits_trade_risk,
     book.permits_portfolio_risk,
+    book.permits_correlated_bets,
+    book.permits_stressed_loss,
     book.permits_daily_loss_budget,
     book.permits_weekly_loss_budget,
 )
@@ -79,6 +98,7 @@ BOOK_RULES: tuple[LimitRule, ...] = (
     book.permits_position_count,
     book.permits_daily_loss,
     book.permits_weekly_loss,
+    book.permits_maintenance_margin,
     *SIZE_RULES,
 )
 

@@ -62,9 +62,9 @@ def permits_known_instruments(case: Case) -> Breach | None:
 def permits_whole_lots(case: Case) -> Breach | None:
     """quantity = n x lot. Source: venue filter LOT_SIZE. Unknown filters are another rule's."""
     instrument = case.snapshot.instrument
-    if instrument is None or case.intent.quantity % instrument.lot_size == 0:
+    if instrument is None or case.quantity % instrument.lot_size == 0:
         return None
-    return breach(ReasonCode.LOT_SIZE, measured=case.intent.quantity, limit=instrument.lot_size)
+    return breach(ReasonCode.LOT_SIZE, measured=case.quantity, limit=instrument.lot_size)
 
 
 def permits_prices_on_the_tick(case: Case) -> Breach | None:
@@ -95,11 +95,9 @@ def permits_enough_quantity(case: Case) -> Breach | None:
     instrument = case.snapshot.instrument
     if instrument is None:
         return breach(ReasonCode.INSTRUMENT_UNKNOWN, measured=case.intent.symbol)
-    if case.intent.quantity >= instrument.min_quantity:
+    if case.quantity >= instrument.min_quantity:
         return None
-    return breach(
-        ReasonCode.QUANTITY_BELOW_MINIMUM, measured=case.intent.quantity, limit=instrument.min_quantity
-    )
+    return breach(ReasonCode.QUANTITY_BELOW_MINIMUM, measured=case.quantity, limit=instrument.min_quantity)
 
 
 def permits_venue_quantity(case: Case) -> Breach | None:
@@ -109,9 +107,9 @@ def permits_venue_quantity(case: Case) -> Breach | None:
         return breach(ReasonCode.INSTRUMENT_UNKNOWN, measured=case.intent.symbol)
     market = case.intent.order_type is OrderType.MARKET
     limit = instrument.max_market_quantity if market else instrument.max_quantity
-    if case.intent.quantity <= limit:
+    if case.quantity <= limit:
         return None
-    return breach(ReasonCode.QUANTITY_ABOVE_MAXIMUM, measured=case.intent.quantity, limit=limit)
+    return breach(ReasonCode.QUANTITY_ABOVE_MAXIMUM, measured=case.quantity, limit=limit)
 
 
 def permits_enough_notional(case: Case) -> Breach | None:
@@ -121,7 +119,7 @@ def permits_enough_notional(case: Case) -> Breach | None:
         return breach(ReasonCode.INSTRUMENT_UNKNOWN, measured=case.intent.symbol)
     if price is None:
         return breach(ReasonCode.PRICE_UNKNOWN, measured=case.intent.symbol)
-    notional = case.intent.quantity * price
+    notional = case.quantity * price
     if notional >= instrument.min_notional:
         return None
     return breach(ReasonCode.NOTIONAL_BELOW_MINIMUM, measured=notional, limit=instrument.min_notional)

@@ -52,6 +52,10 @@ def describe(explanation: Explanation) -> dict[str, Any]:
         "decided_at": row.decided_at.isoformat(),
         "breaches": list_breaches(row),
         "max_quantity": plain(row.max_quantity),
+        "requested_quantity": plain(row.requested_quantity),
+        "quantity": plain(row.quantity),
+        "resized_for": [item.code.value for item in explanation.again.resized_for],
+        "override_id": row.override_id or None,
         "ages": {name: "unknown" if age is None else plain(age) for name, age in ages.items()},
         "outcomes": {item.rule: item.code for item in explanation.again.outcomes},
         "limit_set_digest": row.limit_set_digest,
@@ -67,6 +71,11 @@ def as_text(answer: dict[str, Any]) -> str:
         f"asked: {answer['asked']} on {answer['account']}, decided {answer['decided_at']}",
         f"largest quantity that would be allowed: {answer['max_quantity']}",
     ]
+    if answer["resized_for"]:
+        asked, given, why = answer["requested_quantity"], answer["quantity"], ", ".join(answer["resized_for"])
+        lines.append(f"allowed {given} of the {asked} asked for: {why}")
+    if answer["override_id"] is not None:
+        lines.append(f"allowed by override {answer['override_id']} only")
     lines += [
         f"  {item['code']}: measured {item['measured']}, limit {item['limit']}: {item['text']}"
         for item in answer["breaches"]

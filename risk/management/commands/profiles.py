@@ -1,4 +1,4 @@
-"""`manage.py profiles list|load`: the ladder as the file states it, and as it is stored."""
+"""`manage.py profiles list|load`: the ladder and the limits that span accounts, as filed and as stored."""
 
 import json
 from dataclasses import fields
@@ -13,9 +13,10 @@ from controlplane.approvals.core import Role
 from controlplane.approvals.selectors import get_actor
 from controlplane.approvals.services import require_any_role
 from controlplane.errors import DomainError
-from risk.binding import list_caps
+from risk.binding import list_binding, list_caps
 from risk.core.rules.case import plain
 from risk.core.values import Limits
+from risk.exposure import Exposure, get_exposure, get_exposure_path, load_exposure, store_exposure
 from risk.limits import get_profiles_path, load_profiles
 from risk.models import LimitSet
 from risk.services import store_limit_set
@@ -36,24 +37,28 @@ class Command(BaseCommand):
         load.add_argument("--reason", required=True)
         for verb in (shown, load):
             verb.add_argument("--file", type=Path, default=get_profiles_path())
+            verb.add_argument("--exposure", type=Path, default=get_exposure_path())
             verb.add_argument("--json", action="store_true", help="for machines")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            profiles = load_profiles(options["file"])
+            profiles, exposure = load_profiles(options["file"]), load_exposure(options["exposure"])
             if options["verb"] == "load":
-                self.load(profiles, options)
+                self.load(profiles, exposure, options)
         except DomainError as refusal:
             raise CommandError(f"{refusal.code}: {refusal.message}", returncode=REFUSED) from refusal
         rows = [describe(limits) for limits in profiles.values()]
-        self.stdout.write(json.dumps({"profiles": rows}) if options["json"] else as_text(rows))
+        shared = describe_exposure(exposure)
+        answer = {"profiles": rows, "exposure": shared}
+        self.stdout.write(json.dumps(answer) if options["json"] else as_text(rows, shared))
 
     @transaction.atomic
-    def load(self, profiles: dict[str, Limits], options: dict[str, Any]) -> None:
+    def load(self, profiles: dict[str, Limits], exposure: Exposure, options: dict[str, Any]) -> None:
         actor = get_actor(options["actor"])
         require_any_role(actor, MAY_LOAD)
         for limits in profiles.values():
             store_limit_set(limits=limits, actor=actor.audit_name, reason=options["reason"])
+        store_exposure(exposure=exposure, actor=actor.audit_name, reason=options["reason"])
 
 
 def describe(limits: Limits) -> dict[str, Any]:
@@ -77,6 +82,18 @@ def describe(limits: Limits) -> dict[str, Any]:
             }
             for cap in list_caps(limits)
         ],
+        "can_bind": list_binding(limits),
+    }
+
+
+def describe_exposure(exposure: Exposure) -> dict[str, Any]:
+    """What the file says; `is_loaded` tells whether that is in force."""
+    stored = get_exposure()
+    return {
+        "is_loaded": stored is not None
+        and (stored.limits, stored.defaults) == (exposure.limits, exposure.defaults),
+        "limits": {scope: plain(number) for scope, number in exposure.limits.items()},
+        "defaults": {kind: plain(number) for kind, number in exposure.defaults.items()},
     }
 
 
@@ -84,18 +101,23 @@ def as_number(value: object) -> str:
     return str(int(value.total_seconds())) if isinstance(value, timedelta) else plain(value)
 
 
-def as_text(rows: list[dict[str, Any]]) -> str:
+def as_text(rows: list[dict[str, Any]], shared: dict[str, Any]) -> str:
     lines = []
     for row in rows:
         state = "loaded" if row["is_loaded"] else "not loaded"
         users = ", ".join(row["accounts"]) or "no account"
         lines.append(f"{row['profile']:<8}{row['digest'][:12]}  {state}, traded by {users}")
         lines.append(
-            f"        at {row['limits']['reference_capital']} USDT, narrowest stop, notional left by"
+            f"        at {row['limits']['reference_capital']} USDT, narrowest stop, majors, notional left by"
         )
         lines += [
             f"          {cap['limit']:<20} {cap['one_position_usd']:>12} a position"
-            f" {cap['all_positions_usd']:>12} together"
+            f" {cap['all_positions_usd']:>12} together{' *' if cap['limit'] in row['can_bind'] else ''}"
             for cap in row["binding"]
         ]
+        lines.append("          * can bind: it leaves no more than the largest positions, all of one side")
+    state = "loaded" if shared["is_loaded"] else "not loaded"
+    lines.append(f"all accounts together, {state}: gross notional in USDT")
+    named = {**shared["limits"], **{f"{kind}:*": number for kind, number in shared["defaults"].items()}}
+    lines += [f"          {scope:<20} {number:>12}" for scope, number in named.items()]
     return "\n".join(lines)

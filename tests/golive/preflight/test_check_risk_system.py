@@ -115,7 +115,7 @@ def test_every_absence_is_noticed_even_where_other_facts_are_gone():
     Instrument.objects.all().delete()
     proof = prove_gate_denies(account=account, clocks=get_clocks())
     assert proof.unnoticed == ()
-    assert len(ABSENCES) == 8
+    assert len(ABSENCES) == 24
 
 
 @pytest.mark.parametrize(("allowed", "unnoticed"), [(True, ()), (False, ("balance",))])

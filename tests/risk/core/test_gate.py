@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from risk.core.gate import decide, max_entry_quantity
 from risk.core.reasons import ReasonCode
 from risk.core.rules.registry import BOOK_RULES
-from risk.core.values import AnchorName, Decision, Limits, ScopeState, Snapshot
+from risk.core.values import AnchorName, CorrelationFacts, Decision, Limits, ScopeState, Snapshot
 from tests.risk import build
 from tests.risk.build import exit_intent, intent, limits, loose_limits, position, snapshot
 from trading.core.values import OrderPurpose, OrderType, Side, TradingStateName
@@ -35,7 +35,7 @@ def test_a_plain_entry_is_allowed_and_every_rule_is_recorded():
     assert decision.breaches == ()
     assert decision.max_quantity == D("0.66")
     assert {outcome.code for outcome in decision.outcomes} == {"none"}
-    assert len(decision.outcomes) > 40
+    assert len(decision.outcomes) > 60
 
 
 def test_a_short_limit_entry_beside_another_position_is_allowed():
@@ -64,9 +64,12 @@ def test_an_exit_of_the_whole_position_is_allowed_without_anything_known_but_sta
         anchors=(),
         positions=(position(mark=None, mark_at=None),),
         entries_today=None,
-        messages=None,
         reconciliation=None,
         global_risk=None,
+        messages_last_minute=None,
+        conditional_orders=None,
+        activity=None,
+        allotments=(),
         states=build.states(all=TradingStateName.REDUCING),
     )
     decision = decide(exit_intent(), bare, None)
@@ -189,10 +192,58 @@ def test_no_quantity_fits_where_even_the_smallest_is_too_much():
     assert decision.max_quantity == 0
 
 
+# Resizing ------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_is_only_too_large_is_resized_where_it_may_be_and_says_so():
+    asked = intent(quantity=D("5.007"), may_resize=True)
+    decision = decide(asked, snapshot(), limits())
+    assert decision.allowed
+    assert decision.breaches == ()
+    assert decision.quantity == decision.max_quantity == D("0.66")
+    refused = decide(replace(asked, may_resize=False), snapshot(), limits())
+    assert not refused.allowed
+    assert refused.quantity == D("5.007")
+    assert decision.resized_for == refused.breaches != ()
+
+
+def test_a_quantity_between_lots_is_rounded_down_and_never_up():
+    assert decide(intent(quantity=D("0.605"), may_resize=True), snapshot(), limits()).quantity == D("0.6")
+    assert not decide(intent(quantity=D("0.005"), may_resize=True), snapshot(), limits()).allowed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"permit": None}, {"prices": None}, {"states": ()}, {"activity": None}, {"reconciliation": None}],
+)
+def test_nothing_but_size_is_mended_by_resizing(changes):
+    decision = decide(intent(quantity=D(5), may_resize=True), snapshot(**changes), limits())
+    assert not decision.allowed
+    assert decision.quantity == 5
+    assert decision.resized_for == ()
+
+
 # Properties ----------------------------------------------------------------------------------------
 
 MONEY = st.decimals(min_value=1, max_value=5000, places=2)
 SMALL = st.decimals(min_value="0.01", max_value=2, places=2)
+
+
+ALLOTTED = st.sampled_from([D(10**9), D(250), D(60)])
+SYMBOLS = ("DOGEUSDT", "SOLUSDT", "XRPUSDT")
+
+
+def correlations() -> Any:
+    """Some pairs known, some not."""
+    pairs = [(first, second) for first in SYMBOLS for second in SYMBOLS if first < second]
+    known = st.sampled_from([None, D("0.2"), D("-0.9"), D("0.69"), D("0.95")])
+    return st.tuples(*(known for _ in pairs)).map(
+        lambda values: tuple(
+            CorrelationFacts(first=first, second=second, value=value)
+            for (first, second), value in zip(pairs, values, strict=True)
+            if value is not None
+        )
+    )
 
 
 @st.composite
@@ -230,6 +281,12 @@ def books(draw: Any) -> Snapshot:
         balance=build.balance(wallet=equity, equity=equity, initial_margin=draw(st.integers(0, 150).map(D))),
         anchors=build.anchors(**{name.value: equity + lost for name in AnchorName}),
         entries_today=draw(st.integers(0, 20)),
+        correlations=draw(correlations()),
+        allotments=build.allotments(all=draw(ALLOTTED), strategy=draw(ALLOTTED)),
+        prices=build.prices(
+            ask_quantity=draw(st.sampled_from([D(1000), D("0.1")])),
+            funding_at=build.MARKET_AT + timedelta(minutes=draw(st.integers(1, 60))),
+        ),
     )
 
 
@@ -249,13 +306,23 @@ TIGHTEN_DOWN = [
     field.name
     for field in fields(Limits)
     if field.name.startswith("max_")
-    or field.name in {"reference_capital", "collar_ratio", "passive_collar_ratio"}
+    or field.name in {"reference_capital", "collar_ratio", "passive_collar_ratio", "bet_correlation"}
 ]
-TIGHTEN_UP = ["min_stop_ratio", "min_target_ratio", "taker_fee_ratio", "other_slippage_ratio"]
+TIGHTEN_UP = [
+    "min_stop_ratio",
+    "min_target_ratio",
+    "taker_fee_ratio",
+    "other_slippage_ratio",
+    "other_gap_ratio",
+    "funding_window",
+    "delisting_window",
+]
 
 
 def tighten(name: str, base: Limits, share: Decimal) -> Limits:
     value = getattr(base, name)
+    if name in TIGHTEN_UP and isinstance(value, timedelta):
+        return replace(base, **{name: value * float(1 + share)})
     if name in TIGHTEN_UP:
         return replace(base, **{name: value * (1 + share)})
     if isinstance(value, int):
@@ -306,7 +373,10 @@ FACTS = {
     "balance": None,
     "anchors": (),
     "entries_today": None,
-    "messages": None,
+    "messages_last_minute": None,
+    "conditional_orders": None,
+    "activity": None,
+    "allotments": (),
     "reconciliation": None,
     "global_risk": None,
     "states": (),

@@ -38,6 +38,12 @@ def test_real_candle_sets_load(name: str, symbols: int, bar_minutes: int):
     assert end - first > 7 * 86_400_000
 
 
+def test_a_volume_of_many_digits_is_read_whole(tmp_path: Path):
+    rows = GOOD.replace(",5\n", ",12345678901.5\n")
+    candles = load_candles(write(tmp_path, HEAD + rows))
+    assert candles.series["ETHUSDT"].bar(0).volume == 12_345_678_901_50000000
+
+
 def test_plain_and_compressed_files_read_alike(tmp_path: Path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -161,9 +161,30 @@ def test_controls_refuse_nonsense(desk: Desk):
         ("POST", "deposit", {"amount": "-5000"}),
         ("POST", "deposit", {}),
         ("POST", "permissions", []),
+        ("POST", "delisting", []),
+        ("POST", "delisting", {"symbol": "NOUSDT", "in_seconds": 60}),
+        ("POST", "delisting", {"symbol": "ETHUSDT", "in_seconds": "soon"}),
+        ("POST", "delisting", {"symbol": "ETHUSDT", "in_seconds": -1}),
     ):
         assert desk.control(method, path, body).status_code == 400
     assert desk.control("GET", "nothing").status_code == 404
+
+
+def test_a_delisting_is_announced_in_the_instrument_table_and_can_be_taken_back(desk: Desk):
+    def look() -> tuple[int, str]:
+        info = desk.client.fapiPublicGetExchangeInfo()
+        (row,) = [row for row in info["symbols"] if row["symbol"] == "ETHUSDT"]
+        return int(row["deliveryDate"]), row["status"]
+
+    never = look()
+    assert never == (4133404800000, "TRADING")
+    announced = desk.control("POST", "delisting", {"symbol": "ETHUSDT", "in_seconds": 120}).json()
+    assert announced == {"ETHUSDT": desk.clock.market_ms() + 120_000}
+    assert look() == (announced["ETHUSDT"], "TRADING")
+    desk.clock.pass_ms(121_000)
+    assert look() == (announced["ETHUSDT"], "SETTLING")
+    assert desk.control("POST", "delisting", {"symbol": "ETHUSDT", "in_seconds": None}).json() == {}
+    assert look() == never
 
 
 def test_the_list_of_faults_is_bounded():

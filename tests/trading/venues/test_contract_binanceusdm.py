@@ -104,6 +104,8 @@ def test_instruments_carry_the_recorded_filters_and_their_brackets(
     assert bitcoin.min_notional == 100
     assert (bitcoin.min_price, bitcoin.max_price) == (Decimal("556.80"), 4529764)
     assert bitcoin.is_trading
+    assert bitcoin.delists_at == datetime(2100, 12, 25, 8, tzinfo=UTC)
+    assert bitcoin.max_conditional_orders == 10
     assert brackets == (
         Bracket(
             notional_cap=Decimal(50000),
@@ -138,6 +140,10 @@ def test_prices_come_from_the_recorded_answers_and_are_dated_by_the_older(
     assert bitcoin.mark == Decimal("26780.82240476")
     assert bitcoin.index == Decimal("26798.25197802")
     assert (bitcoin.bid, bitcoin.ask) == (Decimal("11495.46"), Decimal("11495.47"))
+    assert (bitcoin.bid_quantity, bitcoin.ask_quantity) == (Decimal("9.786"), Decimal("2.580"))
+    assert bitcoin.funding_rate == Decimal("0.00001226")
+    assert bitcoin.funding_at == datetime(2023, 6, 20, 8, tzinfo=UTC)
+    assert bitcoin.reference is None
     assert bitcoin.last == Decimal("11495.5")
     assert bitcoin.at == datetime.fromtimestamp(book[0]["time"] / 1000, UTC).replace(microsecond=978000)
 
@@ -156,6 +162,44 @@ def test_one_symbol_is_asked_for_alone(canned: Any, gateway: BinanceUsdmGateway)
     canned.put("GET", "/fapi/v2/ticker/price", {"symbol": "BTCUSDT", "price": "6", "time": 1})
     assert gateway.fetch_prices(["BTCUSDT"])["BTCUSDT"].at.year == 2023
     assert all(asked.params == {"symbol": "BTCUSDT"} for asked in canned.asked)
+
+
+def test_an_instrument_without_a_conditional_limit_has_an_unknown_one(
+    canned: Any, gateway: BinanceUsdmGateway, recorded: Recorded
+) -> None:
+    answer = recorded("exchangeInfo")
+    for row in answer["symbols"]:
+        row["filters"] = [rule for rule in row["filters"] if rule["filterType"] != "MAX_NUM_ALGO_ORDERS"]
+    canned.put("GET", "/fapi/v1/exchangeInfo", answer)
+    canned.put("GET", "/fapi/v1/leverageBracket", [])
+    found = gateway.load_instruments(MARKET_AT)
+    assert found
+    assert {row.max_conditional_orders for row, _ in found} == {None}
+
+
+@pytest.mark.parametrize(
+    ("stated", "rate", "at"),
+    [
+        ({"lastFundingRate": "0.00000000", "nextFundingTime": 1687248000000}, Decimal(0), 1687248000),
+        ({"lastFundingRate": "-0.0001", "nextFundingTime": 1687248000000}, Decimal("-0.0001"), 1687248000),
+        ({"lastFundingRate": "", "nextFundingTime": 0}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_funding_is_what_the_venue_states_and_zero_is_a_rate(
+    canned: Any, gateway: BinanceUsdmGateway, stated: dict[str, Any], rate: Decimal | None, at: int | None
+) -> None:
+    time = {"time": 1687244112000}
+    index = {"symbol": "BTCUSDT", "markPrice": "2", "indexPrice": "3"} | time | stated
+    canned.put("GET", "/fapi/v1/premiumIndex", index)
+    book = {"symbol": "BTCUSDT", "bidPrice": "4", "askPrice": "5", "bidQty": "1.5"} | time
+    canned.put("GET", "/fapi/v1/ticker/bookTicker", book)
+    canned.put("GET", "/fapi/v2/ticker/price", {"symbol": "BTCUSDT", "price": "6"} | time)
+    prices = gateway.fetch_prices(["BTCUSDT"])["BTCUSDT"]
+    assert prices.funding_rate == rate
+    assert prices.funding_at == (None if at is None else datetime.fromtimestamp(at, UTC))
+    assert (prices.bid_quantity, prices.ask_quantity) == (Decimal("1.5"), None)
+    assert len(canned.asked) == 3
 
 
 @pytest.mark.parametrize("empty", ["bidPrice", "askPrice"])
@@ -179,6 +223,9 @@ def test_candles_are_read_in_order(canned: Any, gateway: BinanceUsdmGateway, rec
     assert bars[0].volume == Decimal("3811.648")
     assert [bar.open_at for bar in bars] == sorted(bar.open_at for bar in bars)
     assert canned.last("/fapi/v1/klines").params == {"symbol": "LTCUSDT", "interval": "5m", "limit": "100"}
+    gateway.fetch_bars("LTCUSDT", "5m", 1500, since=bars[0].open_at)
+    since = canned.last("/fapi/v1/klines").params
+    assert (since["startTime"], since["limit"]) == ("1602669900000", "1500")
 
 
 def test_the_venue_clock_is_read(canned: Any, gateway: BinanceUsdmGateway, recorded: Recorded) -> None:

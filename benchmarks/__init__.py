@@ -1,0 +1,1 @@
+"""Measures the goals of the performance page: `python -m benchmarks.run --help`."""

@@ -1,0 +1,51 @@
+"""A request and a person as plain JSON, for commands, pages and the API."""
+
+from typing import TYPE_CHECKING, Any
+
+from controlplane.approvals.core import Mode
+from controlplane.approvals.kinds import KINDS
+from controlplane.approvals.models import ApprovalRequest, Vote
+from controlplane.approvals.selectors import list_roles
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+def describe_request(row: ApprovalRequest) -> dict[str, Any]:
+    """Everything that its digest covers, and what was said of it so far."""
+    votes = row.votes.select_related("approver").order_by("id")
+    return {
+        "id": str(row.pk),
+        "kind": row.kind,
+        "title": KINDS.get(row.kind).title,
+        "state": row.state,
+        "subject": row.subject,
+        "digest": row.digest,
+        "mode": row.mode,
+        "approval": Mode(row.mode).words,
+        "proposer": row.proposer_name,
+        "reason": row.reason,
+        "required_approvals": row.required_approvals,
+        "proposed_at": row.proposed_at.isoformat(),
+        "approve_by": row.approve_by.isoformat(),
+        "execute_by": row.execute_by.isoformat(),
+        "votes": [describe_vote(vote) for vote in votes],
+    }
+
+
+def describe_vote(vote: Vote) -> dict[str, str]:
+    return {
+        "approver": vote.approver.get_username(),
+        "decision": vote.decision,
+        "reason": vote.reason,
+        "decided_at": vote.decided_at.isoformat(),
+    }
+
+
+def describe_person(user: "User") -> dict[str, Any]:
+    return {
+        "name": user.get_username(),
+        "roles": sorted(role.value for role in list_roles(user)),
+        "is_active": user.is_active,
+        "has_second_factor": hasattr(user, "second_factor"),
+    }

@@ -1,0 +1,172 @@
+"""Votes: approve, reject, take back; and the execution of what was approved.
+
+The approval that completes the quorum carries the kind's effect out, all in one transaction.
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import transaction
+
+from controlplane.approvals import eligibility, selectors
+from controlplane.approvals.core import Actor, RequestState, VoteDecision
+from controlplane.approvals.eligibility import DigestMismatch, require_person
+from controlplane.approvals.kinds import RequestKind
+from controlplane.approvals.models import ApprovalRequest, Vote
+from controlplane.approvals.requests import (
+    SUBJECT,
+    StateChanged,
+    expire_requests,
+    facts_of,
+    lock_request,
+    move,
+    require_reason,
+)
+from controlplane.approvals.second_factor import spend_code
+from controlplane.audit import services as audit
+from controlplane.errors import Conflict, NotPermitted
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+class AlreadyVoted(Conflict):
+    """This person said this of this request before."""
+
+    code = "already_voted"
+
+
+class QuorumLost(NotPermitted):
+    """Fewer eligible people stand behind the request than it takes."""
+
+    code = "quorum_lost"
+
+
+def vote_on_request(
+    *,
+    request_id: UUID,
+    decision: VoteDecision,
+    otp: str | None,
+    reason: str,
+    actor: Actor,
+    digest: str | None = None,
+) -> ApprovalRequest:
+    """One person's word. `digest` is what the person was shown; where given, it must be the request's.
+
+    The approval that completes the quorum carries the kind's effect out, all in one transaction.
+    """
+    with audit.audited_attempt(
+        action="approvals.vote",
+        actor=actor.audit_name,
+        subject_type=SUBJECT,
+        subject_id=request_id,
+        reason=reason,
+        detail={"decision": decision.value, "digest": digest or ""},
+    ):
+        require_person(actor)
+        said = require_reason(reason)
+        expire_requests(request_id=request_id)
+        with transaction.atomic():
+            return _vote(request_id, decision, otp, said, actor, digest)
+
+
+def _vote(
+    request_id: UUID, decision: VoteDecision, otp: str | None, reason: str, actor: Actor, digest: str | None
+) -> ApprovalRequest:
+    row, kind = lock_request(request_id, digest)
+    person = selectors.get_user(actor.name)
+    now = selectors.get_database_time()
+    eligibility.require_voter(person, row, kind, decision, now)
+    _require_first_vote(row, person, decision)
+    step_up_at = spend_code(user=person, code=otp, action=f"vote.{decision.value}", digest=row.digest)
+    Vote.objects.create(
+        request=row,
+        proposer=row.proposer,
+        mode=row.mode,
+        approver=person,
+        decision=decision.value,
+        digest=row.digest,
+        reason=reason,
+        step_up_at=step_up_at,
+    )
+    if decision is VoteDecision.REJECT:
+        move(row, RequestState.REJECTED)
+    elif decision is VoteDecision.REVOKE and row.state == RequestState.APPROVED:
+        move(row, RequestState.PROPOSED)
+    executed = decision is VoteDecision.APPROVE and _take_quorum(row, kind, actor, now)
+    audit.record(
+        action="approvals.vote",
+        actor=actor.audit_name,
+        subject_type=SUBJECT,
+        subject_id=row.pk,
+        reason=reason,
+        detail=facts_of(row) | {"decision": decision.value},
+    )
+    if executed:
+        _record_execution(row, actor)
+    return row
+
+
+def _require_first_vote(row: ApprovalRequest, person: "User", decision: VoteDecision) -> None:
+    if decision is VoteDecision.APPROVE and row.state != RequestState.PROPOSED:
+        raise StateChanged(f"the request is {row.state}")
+    said = set(row.votes.filter(approver=person, digest=row.digest).values_list("decision", flat=True))
+    if decision.value in said or (decision is VoteDecision.APPROVE and said):
+        raise AlreadyVoted(f"{person.get_username()} has voted on this request")
+    if decision is VoteDecision.REVOKE and VoteDecision.APPROVE.value not in said:
+        raise StateChanged("there is no approval of yours to take back")
+
+
+def _take_quorum(row: ApprovalRequest, kind: RequestKind, actor: Actor, now: datetime) -> bool:
+    """Move to approved once enough stand behind it, and carry the effect out; whether that was done."""
+    if count_eligible(row, kind, now) < row.required_approvals:
+        return False
+    move(row, RequestState.APPROVED)
+    if kind.effect is None:
+        return False
+    kind.effect(row, actor)
+    move(row, RequestState.EXECUTED)
+    return True
+
+
+def count_eligible(row: ApprovalRequest, kind: RequestKind, now: datetime) -> int:
+    """How many different people stand behind the digest and may still do so at this moment."""
+    people = {vote.approver_id: vote.approver for vote in selectors.list_standing_approvals(row)}
+    return sum(eligibility.is_eligible(person, row, kind, now) for person in people.values())
+
+
+@transaction.atomic
+def execute_request(
+    *, request_id: UUID, kind: str, actor: Actor, otp: str | None, digest: str | None = None
+) -> ApprovalRequest:
+    """Take an approved request for execution, in the caller's transaction and only once.
+
+    For kinds without an effect: the caller does the change, inside its own `audited_attempt`.
+    Raises QuorumLost if the approvals no longer hold.
+    """
+    require_person(actor)
+    row, found = lock_request(request_id, digest)
+    if found.name != kind:
+        raise DigestMismatch(f"request {request_id} is of kind {found.name}")
+    if row.state != RequestState.APPROVED:
+        raise StateChanged(f"the request is {row.state}, not approved")
+    now = selectors.get_database_time()
+    if count_eligible(row, found, now) < row.required_approvals:
+        raise QuorumLost("too few of those who approved may still approve")
+    person = selectors.get_user(actor.name)
+    spend_code(user=person, code=otp, action="execute", digest=row.digest)
+    move(row, RequestState.EXECUTED)
+    _record_execution(row, actor)
+    return row
+
+
+def _record_execution(row: ApprovalRequest, actor: Actor) -> None:
+    audit.record(
+        action="approvals.request_execute",
+        actor=actor.audit_name,
+        subject_type=SUBJECT,
+        subject_id=row.pk,
+        reason=row.reason,
+        detail=facts_of(row),
+    )

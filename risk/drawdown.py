@@ -1,0 +1,57 @@
+"""Drawdown of the day, by RISK.md's index: what came from outside is neither won nor lost."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from risk.native import run_native
+from risk.snapshot import FLOW_KINDS, anchor_times
+from trading.models import VenueAccount
+
+PLACES = 10
+
+# U_t = U_{t-1} (E_t - F_t) / E_{t-1}, as the exponential of a sum of logarithms (float8: a ratio, no
+# money). The day begins with the last sample at or before 00:00 UTC, as its loss does. A flow belongs
+# to the first sample at or after it. Where an equity was not above zero there is no index after it.
+DRAWDOWN = """
+WITH samples AS MATERIALIZED (
+  SELECT q.id, q.market_at, q.equity::float8 AS equity,
+    lag(q.equity::float8) OVER (ORDER BY q.market_at, q.id) AS before
+  FROM trading_equitysample q
+  WHERE q.venue_account_id = %(venue_account_id)s AND q.market_at <= %(until)s
+    AND q.market_at >= coalesce((SELECT max(p.market_at) FROM trading_equitysample p
+      WHERE p.venue_account_id = %(venue_account_id)s AND p.market_at <= %(since)s), %(since)s)
+), flows AS MATERIALIZED (
+  SELECT s.id, sum(n.amount)::float8 AS amount
+  FROM trading_income n CROSS JOIN LATERAL (
+    SELECT x.id FROM samples x WHERE x.market_at >= n.market_at ORDER BY x.market_at, x.id LIMIT 1
+  ) s
+  WHERE n.venue_account_id = %(venue_account_id)s AND n.kind = ANY (%(flow_kinds)s::text[])
+    AND n.market_at > (SELECT min(market_at) FROM samples)
+  GROUP BY s.id
+), curve AS MATERIALIZED (
+  SELECT s.id, s.market_at, sum(CASE
+      WHEN s.before IS NULL THEN 0
+      WHEN s.before > 0 THEN ln(greatest((s.equity - coalesce(f.amount, 0)) / s.before, 1e-100))
+    END) OVER w AS level,
+    bool_and(coalesce(s.before, s.equity) > 0) OVER w AS is_known
+  FROM samples s LEFT JOIN flows f ON f.id = s.id
+  WINDOW w AS (ORDER BY s.market_at, s.id ROWS UNBOUNDED PRECEDING)
+)
+SELECT 1 - exp(greatest(c.level - (SELECT max(level) FROM curve), -200)), c.is_known FROM curve c
+ORDER BY c.market_at DESC, c.id DESC LIMIT 1
+"""
+
+
+def measure_drawdown(venue_account: VenueAccount, market_at: datetime) -> Decimal | None:
+    """1 - U / max U since 00:00 UTC, a ratio >= 0; None without a sample or without equity."""
+    since = next(iter(anchor_times(market_at).values()))
+    parameters = {
+        "venue_account_id": venue_account.pk,
+        "since": since,
+        "until": market_at,
+        "flow_kinds": list(FLOW_KINDS),
+    }
+    rows = run_native(DRAWDOWN, parameters)
+    if not rows or not rows[0][1]:
+        return None
+    return max(Decimal(0), round(Decimal(rows[0][0]), PLACES))

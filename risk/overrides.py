@@ -1,0 +1,221 @@
+"""Temporary overrides: asked by one person, approved by another, over by themselves (RTS 6 art. 15(6))."""
+
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from controlplane.approvals.core import Actor, Role
+from controlplane.approvals.eligibility import require_person
+from controlplane.approvals.kinds import KINDS, RequestKind
+from controlplane.approvals.models import ApprovalRequest
+from controlplane.approvals.requests import open_request, require_reason
+from controlplane.approvals.selectors import get_database_time
+from controlplane.approvals.services import require_any_role
+from controlplane.audit import services as audit
+from controlplane.audit.canonical import decimal_text
+from controlplane.errors import Conflict, InvalidInput, NotFound
+from risk import models
+from risk.core.overrides import find_fault
+from risk.selectors import get_active_limits
+from trading.models import Account
+from trading.selectors import get_account
+
+OVERRIDE = "risk.override"
+MAX_WINDOW = timedelta(hours=1)
+MAX_USES = 10
+# Ending one removes risk: any one of these may.
+ENDING_ROLES = frozenset({Role.REQUESTER, Role.OPERATOR, Role.APPROVER, Role.ADMIN})
+IN_FORCE = (
+    Q(ended_at__isnull=True)
+    & Q(starts_at__lte=Now())
+    & Q(expires_at__gt=Now())
+    & (Q(max_uses__isnull=True) | Q(used__lt=F("max_uses")))
+)
+
+
+class OverrideInvalid(InvalidInput):
+    """The limit, its value or its duration is not one that an override may have."""
+
+    code = "override_invalid"
+
+
+class OverrideStands(Conflict):
+    """This limit of this account is raised already."""
+
+    code = "override_active"
+
+
+class LimitsChanged(Conflict):
+    """The account's limits are not those that the approver was shown."""
+
+    code = "limits_changed"
+
+
+def list_active_overrides(account: Account | None = None) -> QuerySet[models.Override]:
+    """What is raised now, by the database's clock; of one account or of all."""
+    rows = models.Override.objects.filter(IN_FORCE).select_related("account").order_by("id")
+    return rows if account is None else rows.filter(account=account)
+
+
+def request_override(
+    *,
+    account: Account,
+    limit: str,
+    value: Decimal,
+    reason: str,
+    actor: Actor,
+    uses: int | None = None,
+    window: timedelta = MAX_WINDOW,
+) -> ApprovalRequest:
+    """Ask that one limit be raised to `value`, for `uses` orders or (None) as many as fit the window.
+
+    Either way it is over `window` after its approval, at most an hour. In force once another person
+    has approved. Raises OverrideInvalid, OverrideStands and what `open_request` raises.
+    """
+    limits = get_active_limits(account)
+    if fault := find_fault(limits, limit, value):
+        raise OverrideInvalid(fault)
+    if not timedelta(0) < window <= MAX_WINDOW:
+        raise OverrideInvalid(f"window: more than nothing, at most {MAX_WINDOW}")
+    if uses is not None and not 1 <= uses <= MAX_USES:
+        raise OverrideInvalid(f"uses: from 1 to {MAX_USES}")
+    _require_free(account, limit)
+    subject = {
+        "account": account.name,
+        "limit": limit,
+        "present": Decimal(getattr(limits, limit)),
+        "value": value,
+        "uses": uses,
+        "window_seconds": int(window.total_seconds()),
+        "limit_set": limits.digest,
+    }
+    return open_request(kind=OVERRIDE, subject=subject, reason=reason, actor=actor)
+
+
+def apply_override(request: ApprovalRequest, actor: Actor) -> None:
+    """The effect of the approval: the row that the gate reads, in the vote's transaction."""
+    asked = request.subject
+    account, limit, value = get_account(asked["account"]), asked["limit"], Decimal(asked["value"])
+    bump_book(account)
+    limits = get_active_limits(account)
+    if limits.digest != asked["limit_set"] or find_fault(limits, limit, value):
+        raise LimitsChanged("the account's limits changed since this was asked; ask anew")
+    _require_free(account, limit)
+    now = get_database_time()
+    row = models.Override.objects.create(
+        account=account,
+        request_id=request.pk,
+        limit=limit,
+        value=value,
+        max_uses=asked["uses"],
+        reason=request.reason,
+        requested_by=request.proposer_name,
+        approved_by=actor.audit_name,
+        starts_at=now,
+        expires_at=now + timedelta(seconds=asked["window_seconds"]),
+    )
+    audit.record(
+        action="risk.override_start",
+        actor=actor.audit_name,
+        subject_type="override",
+        subject_id=row.pk,
+        reason=request.reason,
+        detail={
+            **asked,
+            "request": request.pk,
+            "requested_by": row.requested_by,
+            "expires_at": row.expires_at,
+        },
+    )
+
+
+def end_override(*, override_id: int, reason: str, actor: Actor) -> models.Override:
+    """End it now; any one designated person may. What was approved under it stays approved."""
+    with audit.audited_attempt(
+        action="risk.override_end",
+        actor=actor.audit_name,
+        subject_type="override",
+        subject_id=override_id,
+        reason=reason,
+    ):
+        require_person(actor)
+        require_any_role(actor, ENDING_ROLES)
+        with transaction.atomic():
+            return _end(override_id, require_reason(reason), actor)
+
+
+def _end(override_id: int, reason: str, actor: Actor) -> models.Override:
+    row = models.Override.objects.select_related("account").filter(pk=override_id).first()
+    if row is None:
+        raise NotFound(f"override: none has the id {override_id}", code="override_not_found")
+    bump_book(row.account)
+    ended = models.Override.objects.filter(IN_FORCE, pk=override_id).update(
+        ended_at=Now(), ended_by=actor.audit_name
+    )
+    if ended != 1:
+        raise Conflict("the override is over already", code="override_over")
+    row.refresh_from_db()
+    audit.record(
+        action="risk.override_end",
+        actor=actor.audit_name,
+        subject_type="override",
+        subject_id=row.pk,
+        reason=reason,
+        detail={"account": row.account.name, "limit": row.limit, "value": row.value, "used": row.used},
+    )
+    return row
+
+
+def _require_free(account: Account, limit: str) -> None:
+    if list_active_overrides(account).filter(limit=limit).exists():
+        raise OverrideStands(f"{limit} of {account.name} is raised already; end that first")
+
+
+def bump_book(account: Account) -> None:
+    """No decision that read the facts before this commit can reserve anything after it."""
+    models.AccountBook.objects.filter(account=account).update(version=F("version") + 1)
+
+
+def parse_value(text: str) -> Decimal:
+    """The number of a text; raises OverrideInvalid."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise OverrideInvalid(f"value: expected a number, found {text!r}") from None
+
+
+def describe_override(row: models.Override) -> dict[str, object]:
+    """An override as plain JSON."""
+    return {
+        "id": row.pk,
+        "account": row.account.name,
+        "limit": row.limit,
+        "value": decimal_text(row.value),
+        "max_uses": row.max_uses,
+        "used": row.used,
+        "reason": row.reason,
+        "requested_by": row.requested_by,
+        "approved_by": row.approved_by,
+        "starts_at": row.starts_at.isoformat(),
+        "expires_at": row.expires_at.isoformat(),
+        "ended_at": None if row.ended_at is None else row.ended_at.isoformat(),
+    }
+
+
+def register_kind() -> None:
+    KINDS.register(
+        RequestKind(
+            name=OVERRIDE,
+            title="Raise a limit for a while",
+            requester_roles=frozenset({Role.REQUESTER, Role.OPERATOR}),
+            approver_roles=frozenset({Role.APPROVER}),
+            quorum=1,
+            approval_ttl=timedelta(hours=1),
+            execution_ttl=timedelta(0),
+            solo_allowed=False,
+            effect=apply_override,
+        )
+    )

@@ -1,0 +1,1 @@
+ACTIONS = frozenset({"trading.candles_import"})
