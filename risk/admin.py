@@ -142,7 +142,7 @@ class ActivityAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.Allotment)
-class AllotmentAdmin(ReadOnlyAdmin):
+class AllotmentAdmin(FactAdmin):
     list_display = ("account", "scope", money("max_notional"), "divided_at")
     list_filter = ("account",)
     list_select_related = ("account",)
@@ -157,7 +157,7 @@ class ExposureLimitsAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.Correlation)
-class CorrelationAdmin(ReadOnlyAdmin):
+class CorrelationAdmin(FactAdmin):
     list_display = ("first", "second", "value", "samples", "computed_at")
     search_fields = ("first__startswith", "second__startswith")
     ordering = ("first", "second")
