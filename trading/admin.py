@@ -332,6 +332,7 @@ class VenueSettingAdmin(FactAdmin):
         "venue_account",
         "leverage",
         "margin_mode",
+        money("max_stop_ratio"),
         "is_one_way",
         "is_single_asset",
         "read_at",

@@ -87,9 +87,31 @@ def test_what_is_not_strict_json_is_told_so(api, desk, text):
 
 @pytest.mark.parametrize(
     "number",
-    ["1_000", "١٢", "1e9999", "1e-9999", "0x10", "1,5", " 1", "1 ", "1\n", "", "9" * 41, "0." + "1" * 41, "NaN", "sNaN",
-     "-Infinity", "1\x00", 10**30, 1e300, -0.0, None, [], {}],
-)  # fmt: skip
+    [
+        "1_000",
+        "١٢",
+        "1e9999",
+        "1e-9999",
+        "0x10",
+        "1,5",
+        " 1",
+        "1 ",
+        "1\n",
+        "",
+        "9" * 41,
+        "0." + "1" * 41,
+        "NaN",
+        "sNaN",
+        "-Infinity",
+        "1\x00",
+        10**30,
+        1e300,
+        -0.0,
+        None,
+        [],
+        {},
+    ],
+)
 @pytest.mark.parametrize("field", ["quantity", "stop_loss"])
 def test_a_number_of_another_form_names_its_field(api, desk, field, number):
     if (field, number) == ("stop_loss", None):
@@ -117,10 +139,26 @@ def test_the_same_number_in_another_form_is_that_number(api, desk, number):
 
 @pytest.mark.parametrize(
     "at",
-    ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z",
-     "10000-01-01T00:00:00Z", "2025-02-30T00:00:00Z", "2025-06-01T25:00:00Z", "2025-06-01T00:00:00", "2025-06-01",
-     "now", "", "1748736000", 1748736000, 1e308, True, "2025-06-01T00:00:00Z\x00", "2025-06-01T00:00:00+99:99"],
-)  # fmt: skip
+    [
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "1969-12-31T23:59:59Z",
+        "2200-01-01T00:00:00Z",
+        "10000-01-01T00:00:00Z",
+        "2025-02-30T00:00:00Z",
+        "2025-06-01T25:00:00Z",
+        "2025-06-01T00:00:00",
+        "2025-06-01",
+        "now",
+        "",
+        "1748736000",
+        1748736000,
+        1e308,
+        True,
+        "2025-06-01T00:00:00Z\x00",
+        "2025-06-01T00:00:00+99:99",
+    ],
+)
 def test_a_time_that_is_none_or_of_another_age_names_its_field(api, desk, at):
     answer = problem(api.post(PATH, body(signal_at=at)), 422, "invalid_input")
     assert answer["errors"][0]["field"] == "signal_at"

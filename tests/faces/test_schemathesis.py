@@ -1,6 +1,6 @@
 """Whatever the served description allows to be sent is answered as it says, and never by a failure.
 
-FUZZ_EXAMPLES=500 looks longer; each operation is asked as a full token, as one that only reads, and as nobody.
+FUZZ_EXAMPLES=500 looks longer. Each operation is asked as a full token, as one that reads, and as nobody.
 """
 
 import os
@@ -89,7 +89,7 @@ def make_rows():
 
 
 def ask(case, token):
-    """Send the case; some leave the token out on purpose, and are then answered like everybody without one."""
+    """Send the case; some leave the token out on purpose, and are answered like whoever has none."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     answer = case.call_and_validate(headers=headers, checks=CHECKS)
     if token is not None and "Authorization" not in answer.request.headers:
