@@ -189,6 +189,11 @@ def refresh_all(accounts: list[facts.Account]) -> None:
         desk.refresh(account, equity=EQUITY)
 
 
+def withdraw(intent: facts.OrderIntent) -> None:
+    """Let one lapse that nobody judges."""
+    facts.OrderIntent.objects.filter(pk=intent.pk).update(state="lapsed")
+
+
 def forget(account: facts.Account, symbols: tuple[str, ...] = (SYMBOL,)) -> None:
     """Let the approved entries lapse, so that the next order finds the same book; waits for no disk."""
     with transaction.atomic(), connection.cursor() as cursor:

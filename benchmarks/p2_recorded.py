@@ -16,7 +16,7 @@ from benchmarks.database import app_connection, own_database, owner_connection, 
 from benchmarks.harness import Measured, Row, Sample, Variant, measure, run_alone, timed
 
 if TYPE_CHECKING:
-    from trading.models import Account
+    from trading.models import Account, OrderIntent
 
 TARGET = 2.0
 PER_ROUND = 20
@@ -84,6 +84,14 @@ def make_variants(account: "Account") -> list[Variant]:
         clocks = get_clocks()
         desk.judge(desk.register(place, clocks), clocks)
 
+    registered: list[OrderIntent] = []
+
+    def register() -> None:
+        registered.append(desk.register(place, get_clocks()))
+
+    def withdraw() -> None:
+        desk.withdraw(registered.pop())
+
     def load() -> None:
         assert load_intent(intent_id=waiting.pk, clocks=get_clocks()).state == "proposed"
 
@@ -94,7 +102,7 @@ def make_variants(account: "Account") -> list[Variant]:
         Variant(name="record", sample=timed(record, tidy)),
         Variant(name="record in two", sample=timed(record_in_two, tidy)),
         Variant(name="judge", sample=judge_sample(account)),
-        Variant(name="register", sample=timed(lambda: desk.register(place, get_clocks()))),
+        Variant(name="register", sample=timed(register, withdraw)),
         Variant(name="load", sample=timed(load)),
         Variant(name="clocks", sample=timed(get_clocks)),
     ]

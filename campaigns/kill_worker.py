@@ -190,6 +190,8 @@ def approve(place: Any, symbol: str, held: Decimal, mark: Decimal) -> Any:
         outcomes="[]",
         inputs="{}",
         max_quantity=intent.quantity,
+        requested_quantity=intent.quantity,
+        quantity=intent.quantity,
         account_version=1,
         limit_set_digest=intent.limit_set_digest,
         code_version="0" * 64,

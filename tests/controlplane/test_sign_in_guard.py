@@ -81,10 +81,11 @@ def test_the_name_in_other_letters_is_the_same_name(ann):
 
 
 def test_trying_one_password_on_many_names_is_slowed_too(ann):
-    for number in range(30):
-        assert not must_wait(sign_in(f"name{number}")[1])
-    assert must_wait(sign_in("name31")[1])
-    assert len(denials("wrong_credentials")) == 30
+    # A slow machine forgives one every ten seconds meanwhile.
+    waited = [must_wait(sign_in(f"name{number}")[1]) for number in range(40)]
+    assert not any(waited[:30])
+    assert any(waited)
+    assert len(denials("wrong_credentials")) == waited.count(False)
 
 
 def test_a_good_sign_in_uses_nothing_up(ann):
