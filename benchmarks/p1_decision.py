@@ -24,7 +24,7 @@ from trading.core.values import OrderType
 D = Decimal
 TARGET = 2.0
 PER_ROUND = 300
-# Measured once on CPython 3.12 with version 1.2xx; used, and named, where the engine cannot be installed.
+# Measured once, on CPython 3.12; used, and named, where the engine cannot be installed.
 PUBLISHED_SECONDS = 5.97e-6
 
 EQUITY = D(12_000)

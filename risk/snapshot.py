@@ -28,8 +28,8 @@ FLOW_KINDS = (
     "COIN_SWAP_WITHDRAW",
     "STRATEGY_UMFUTURES_TRANSFER",
 )
-# Far above every profile's trades per day: the count needs to be exact only up to there.
-COUNTED_ENTRIES = 1000
+# Far above what a day of the largest profile fills.
+COUNTED_FILLS = 10_000
 # A correlation that is older is not known, and unknown counts as 1.
 CORRELATION_AGE = timedelta(hours=2)
 
@@ -209,17 +209,19 @@ ORPHANS = """
 """
 
 # Orders, not round trips: an entry that joins a position is one more. Each counts by its first fill.
-ENTRIES_TODAY = """
-  SELECT count(*) FROM (
-    SELECT 1 FROM trading_fill f JOIN trading_order o ON o.id = f.order_id
-    WHERE f.venue_account_id IN (SELECT x.id FROM trading_venueaccount x
-        WHERE x.account_id = (SELECT account_id FROM subject))
-      AND f.market_at >= %(day_start)s AND o.purpose = 'entry'
-      AND NOT EXISTS (SELECT 1 FROM trading_fill e
-        WHERE e.order_id = f.order_id AND (e.market_at, e.id) < (f.market_at, f.id))
-    LIMIT %(counted_entries)s
-  ) AS newest
-"""
+# The newest fills are walked backwards by their index, so that history costs nothing; where a day has
+# more of them than are walked, the count is not known, and that denies.
+ENTRIES_TODAY = f"""
+  SELECT CASE WHEN count(*) < {COUNTED_FILLS} THEN count(*) FILTER (WHERE
+    (SELECT o.purpose FROM trading_order o WHERE o.id = f.order_id) = 'entry'
+    AND NOT EXISTS (SELECT 1 FROM trading_fill e
+      WHERE e.order_id = f.order_id AND (e.market_at, e.id) < (f.market_at, f.id) OFFSET 0)) END
+  FROM trading_venueaccount x CROSS JOIN LATERAL (
+    SELECT y.id, y.order_id, y.market_at FROM trading_fill y
+    WHERE y.venue_account_id = x.id AND y.market_at >= %(day_start)s
+    ORDER BY y.market_at DESC LIMIT {COUNTED_FILLS}) AS f
+  WHERE x.account_id = (SELECT account_id FROM subject)
+"""  # noqa: S608 - made of the constants above
 
 RECONCILIATION = """
   SELECT json_build_object('finished_at', r.finished_at, 'symbols', CASE WHEN r.is_clean THEN '[]'::json
@@ -361,7 +363,6 @@ def time_parameters(clocks: Clocks) -> dict[str, object]:
         "anchor_times": list(times.values()),
         "day_start": times[AnchorName.DAY],
         "flow_kinds": list(FLOW_KINDS),
-        "counted_entries": COUNTED_ENTRIES,
         "wall_at": clocks.wall_at,
         "correlated_since": clocks.market_at - CORRELATION_AGE,
     }

@@ -14,7 +14,7 @@ from risk.core.values import Snapshot
 from risk.judgement import judge_intent
 from risk.native import run_native
 from risk.selectors import DecisionOfOtherCode, explain_decision
-from risk.snapshot import LOAD_INTENT, load_intent, time_parameters
+from risk.snapshot import COUNTED_FILLS, LOAD_INTENT, load_intent, time_parameters
 from tests.factories import DecisionFactory
 from tests.risk import desk
 from tests.risk.test_judgement import codes, judge, stop_of
@@ -98,6 +98,33 @@ def test_conditional_orders_of_the_symbol_are_counted_whether_or_not_it_is_held(
         1,
         1,
     )
+
+
+@pytest.mark.parametrize(("fills", "entries"), [(COUNTED_FILLS - 1, 0), (COUNTED_FILLS, None)])
+def test_a_day_with_more_fills_than_are_walked_has_no_known_number_of_entries(fills, entries):
+    account = desk.make_desk()
+    place, market_at = desk.place_of(account), get_clocks().market_at
+    facts.Fill.objects.bulk_create(
+        facts.Fill(
+            venue_account=place,
+            symbol="SOLUSDT",
+            venue_fill_id=str(number),
+            venue_order_id="not-ours",
+            side="buy",
+            quantity=D(1),
+            price=D(150),
+            fee=D(0),
+            fee_asset="USDT",
+            realised_pnl=D(0),
+            is_maker=False,
+            market_at=market_at,
+        )
+        for number in range(fills)
+    )
+    intent = desk.ask(account)
+    assert known(intent).entries_today == entries
+    if entries is None:
+        assert "TRADE_COUNT_UNKNOWN" in codes(judge(intent))
 
 
 def test_a_strategy_that_was_never_registered_for_the_symbol_is_denied():
