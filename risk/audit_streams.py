@@ -27,6 +27,10 @@ STREAMS = (
 )
 
 GUARDS = (
+    ("risk_drill", "append_only_rows"),
+    ("risk_drill", "append_only_truncate"),
+    ("risk_rearmcheck", "append_only_rows"),
+    ("risk_rearmcheck", "append_only_truncate"),
     ("risk_limitset", "append_only_rows"),
     ("risk_limitset", "append_only_truncate"),
     ("risk_exposurelimits", "append_only_rows"),

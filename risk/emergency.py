@@ -1,8 +1,9 @@
 """The emergency stop: one statement halts, everything else follows from the committed state."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -14,8 +15,8 @@ from controlplane.approvals.services import require_any_role, require_scope
 from controlplane.audit.services import audited_attempt, record
 from controlplane.errors import InvalidInput
 from controlplane.process import start_detached
-from risk import metrics, models
-from risk.core.emergency_stop import StopProgress, StopSource, parse_scope
+from risk import metrics, models, states
+from risk.core.emergency_stop import PositionPolicy, StopProgress, StopSource, parse_scope
 from risk.registration import list_account_scopes
 from trading.core.values import Clocks, IntentState, OrderPurpose, Scope, TradingStateName
 from trading.models import Account, Heartbeat, OrderIntent, Position, TradingState
@@ -26,16 +27,6 @@ STOP_CHANNEL = "emergency_stop"
 DEFAULT_REASON = "stopped by hand"
 GUARD_HEARTBEAT = "guard:sweep"
 GUARD_SILENT_AFTER = timedelta(seconds=5)
-
-# Takes effect for every decision and every claim at the door that commits later: both lock this row.
-HALT = """
-INSERT INTO trading_tradingstate AS t (scope, state, version, reason, source, changed_at)
-VALUES (%(scope)s, 'HALTED', 1, %(reason)s, %(source)s, clock_timestamp())
-ON CONFLICT (scope) DO UPDATE SET state = 'HALTED', version = t.version + 1,
-  reason = EXCLUDED.reason, source = EXCLUDED.source, changed_at = clock_timestamp()
-WHERE t.state <> 'HALTED'
-RETURNING t.id
-"""
 
 
 class ScopeInvalid(InvalidInput):
@@ -51,9 +42,14 @@ def trip_emergency_stop(
     source: str = StopSource.MANUAL,
     actor: Actor,
     clocks: Clocks,
+    evidence: Mapping[str, Any] | None = None,
+    positions: PositionPolicy = PositionPolicy.KEEP,
     call_sweeper: Callable[[int], None] | None = None,
 ) -> models.StopEvent:
     """Halt the scope now; tripping what is halted returns the stop that stands.
+
+    `evidence` is what a trigger measured. `positions` is what the sweep does with what is held, where
+    the account's profile does not do more.
 
     From this commit on nothing that could add risk is allowed or sent. The venues are swept by the
     guard, which is woken; if it is silent, by a process of its own (`call_sweeper` replaces that).
@@ -70,7 +66,13 @@ def trip_emergency_stop(
     ):
         require_may_stop(actor)
         wanted = read_scope(scope)
-        event = _halt(wanted, reason=reason, source=StopSource(source), actor=actor, clocks=clocks)
+        event = _halt(
+            wanted,
+            {"source": StopSource(source).value, "evidence": dict(evidence or {}), "positions": positions},
+            reason=reason,
+            actor=actor,
+            clocks=clocks,
+        )
     if event.progress == StopProgress.STOPPING:
         call = call_sweeper or start_sweeper_if_unguarded
         event_id = event.pk
@@ -103,9 +105,10 @@ def _list_scopes() -> set[str]:
 
 
 @transaction.atomic
-def _halt(scope: Scope, *, reason: str, source: StopSource, actor: Actor, clocks: Clocks) -> models.StopEvent:
-    with connection.cursor() as cursor:
-        cursor.execute(HALT, {"scope": scope.key, "reason": reason, "source": source.value})
+def _halt(
+    scope: Scope, columns: dict[str, Any], *, reason: str, actor: Actor, clocks: Clocks
+) -> models.StopEvent:
+    states.halt(scope=scope.key, reason=reason, source=columns["source"])
     standing = models.StopEvent.objects.filter(scope=scope.key, ended_at__isnull=True).first()
     if standing is not None:
         notify_sweepers(standing)
@@ -113,11 +116,11 @@ def _halt(scope: Scope, *, reason: str, source: StopSource, actor: Actor, clocks
     lapsed = lapse_entries(scope)
     event = models.StopEvent.objects.create(
         scope=scope.key,
-        source=source.value,
         actor=actor.audit_name,
         reason=reason,
         market_at=clocks.market_at,
         tripped_at=clocks.wall_at,
+        **columns,
     )
     raise_alert(
         code="emergency_stop",
@@ -127,14 +130,14 @@ def _halt(scope: Scope, *, reason: str, source: StopSource, actor: Actor, clocks
         wall_at=clocks.wall_at,
     )
     notify_sweepers(event)
-    transaction.on_commit(lambda: count_trip(scope.key, source))
+    transaction.on_commit(lambda: count_trip(scope.key, columns["source"]))
     record(
         action="risk.stop_trip",
         actor=actor.audit_name,
         subject_type="scope",
         subject_id=scope.key,
         reason=reason,
-        detail={"event_id": event.pk, "source": source.value, "lapsed_intents": lapsed},
+        detail={"event_id": event.pk, **columns, "lapsed_intents": lapsed},
     )
     return event
 
@@ -145,8 +148,8 @@ def notify_sweepers(event: models.StopEvent) -> None:
         cursor.execute("SELECT pg_notify(%s, %s)", [STOP_CHANNEL, str(event.pk)])
 
 
-def count_trip(scope: str, source: StopSource) -> None:
-    metrics.STOP_TRIGGERS.labels(source=source.value).inc()
+def count_trip(scope: str, source: str) -> None:
+    metrics.STOP_TRIGGERS.labels(source=source).inc()
     metrics.STOP_STATE.labels(scope=scope).set(TradingStateName.HALTED.strictness)
 
 

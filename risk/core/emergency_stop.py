@@ -1,6 +1,9 @@
 """The words of the emergency stop: sources, progress, steps; and which orders a stop cancels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 from trading.core.values import OrderPurpose, OrderReport, Scope
@@ -31,6 +34,9 @@ class StopProgress(StrEnum):
 class StepAction(StrEnum):
     SETTLE = "settle"
     CANCEL = "cancel"
+    PROTECT = "protect"
+    REDUCE = "reduce"
+    FLATTEN = "flatten"
     CONFIRM = "confirm"
 
 
@@ -39,6 +45,69 @@ class StepStatus(StrEnum):
     DONE = "done"
     FAILED = "failed"
     RETRYING = "retrying"
+
+
+class PositionPolicy(StrEnum):
+    """What a stop does with what is held."""
+
+    KEEP = "keep"
+    REDUCE = "reduce"
+    FLATTEN = "flatten"
+
+
+class Cause(StrEnum):
+    """Why a scope may only reduce (RISK.md part 2); each cause is lifted by its own rule."""
+
+    DAILY_LOSS = "daily_loss"
+    WEEKLY_LOSS = "weekly_loss"
+    MAINTENANCE_MARGIN = "maintenance_margin"
+    OVERSIZE = "oversize"
+    UNPROTECTED = "unprotected"
+    MISMATCH = "mismatch"
+    FORCED_FILL = "forced_fill"
+    STALE_READING = "stale_reading"
+    STALE_DATA = "stale_data"
+    REARMED = "rearmed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopPolicy:
+    """What a stop means for accounts of one profile; durations in wall time."""
+
+    positions: PositionPolicy
+    cool_down: timedelta
+    reducing: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRules:
+    """config/emergency_stop.yaml as values; ratios are parts of one, `digest` names all of them.
+
+    `reading_interval` is market time, every other duration wall time.
+    """
+
+    digest: str
+    readings: int
+    reading_interval: timedelta
+    absent_reducing: timedelta
+    absent_trip: timedelta
+    equity_difference_ratio: Decimal
+    max_losing_run: int
+    scratch_ratio: Decimal
+    stale_data: timedelta
+    max_errors: int
+    error_window: timedelta
+    mismatch: timedelta
+    global_risk: timedelta
+    heartbeat: timedelta
+    protect_after: timedelta
+    close_after: timedelta
+    growth_ratio: Decimal
+    policies: Mapping[str, StopPolicy]
+    preflight_age: timedelta
+    drill_account: str
+    drill_every: timedelta
+    drill_max_age: timedelta
 
 
 def parse_scope(text: str) -> Scope:

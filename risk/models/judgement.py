@@ -1,23 +1,16 @@
-"""Rows of judgement: limits, decisions, the book's version, global risk, emergency stops.
+"""Limits, decisions, the book's version, overrides, correlations, allotments, global risk.
 
-LimitSet and Decision are append-only (triggers and grants): they are evidence.
+LimitSet, Decision and ExposureLimits are append-only (triggers and grants): they are evidence.
 """
 
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from risk.core.emergency_stop import StepAction, StepStatus, StopProgress, StopSource
 from risk.core.values import RiskLevel
+from risk.models.fields import Ratio
 from trading.models import Account, Money, OrderIntent
 from trading.models.fields import choices
-
-
-class Ratio(models.DecimalField):  # type: ignore[type-arg]
-    """numeric(12,8): 0.02 is 2 %."""
-
-    def __init__(self, **kwargs: object) -> None:
-        super().__init__(**{"max_digits": 12, "decimal_places": 8, **kwargs})  # type: ignore[arg-type]
 
 
 class LimitSet(models.Model):
@@ -275,67 +268,3 @@ class GlobalRisk(models.Model):
 
     def __str__(self) -> str:
         return f"global risk {self.level}"
-
-
-class StopEvent(models.Model):
-    """One emergency stop of a scope; STOPPED only when the venues have said so.
-
-    `ended_at` is set when the scope is re-armed; at most one event of a scope stands.
-    """
-
-    scope = models.CharField(max_length=60)
-    source = models.CharField(max_length=24, choices=choices(StopSource))
-    actor = models.CharField(max_length=120)
-    reason = models.TextField()
-    progress = models.CharField(
-        max_length=8, choices=choices(StopProgress), default=StopProgress.STOPPING.value
-    )
-    market_at = models.DateTimeField()
-    tripped_at = models.DateTimeField(db_default=Now())
-    stopped_at = models.DateTimeField(null=True)
-    ended_at = models.DateTimeField(null=True)
-
-    class Meta:
-        constraints = (
-            models.UniqueConstraint(
-                name="stopevent_one_stands", fields=("scope",), condition=Q(ended_at__isnull=True)
-            ),
-            models.CheckConstraint(
-                name="stopevent_stopped_has_time",
-                condition=Q(progress="STOPPING", stopped_at__isnull=True)
-                | Q(progress="STOPPED", stopped_at__isnull=False),
-            ),
-        )
-        indexes = (
-            models.Index(
-                name="stopevent_unfinished", fields=("tripped_at",), condition=Q(progress="STOPPING")
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"stop {self.pk} of {self.scope}: {self.progress}"
-
-
-class StopStep(models.Model):
-    """What a stop must do at one venue account, and how far it is."""
-
-    event = models.ForeignKey(StopEvent, on_delete=models.PROTECT, related_name="steps")
-    venue = models.CharField(max_length=20)
-    account = models.CharField(max_length=40)
-    symbol = models.CharField(max_length=20, blank=True)
-    action = models.CharField(max_length=20, choices=choices(StepAction))
-    subject = models.CharField(max_length=64, blank=True)
-    status = models.CharField(max_length=8, choices=choices(StepStatus), default=StepStatus.PENDING.value)
-    detail = models.TextField(blank=True)
-    attempts = models.PositiveIntegerField(default=0)
-    updated_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        constraints = (
-            models.UniqueConstraint(
-                name="stopstep_once", fields=("event", "venue", "account", "action", "subject")
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.action} {self.symbol} at {self.venue}: {self.status}"
