@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import psycopg
+from django.conf import settings
 from django.db import connection, connections, transaction
 
 import golive.services
 import risk.services
-from controlplane.alerts.services import deliver_pending, raise_alert, resolve_alert
+from controlplane.alerts.delivery import Couriers
+from controlplane.alerts.outside import knock
+from controlplane.alerts.services import raise_alert, resolve_alert
 from controlplane.approvals.requests import expire_requests
 from controlplane.audit.sealing import seal_streams
 from controlplane.cycle import OBSERVE_EVERY, do_each, observe_accounts, recover_orders
@@ -29,6 +32,7 @@ SILENCE = timedelta(seconds=15)
 # Twice the workers' own interval: they come first while they live.
 OBSERVE_AFTER = 2 * OBSERVE_EVERY
 STOP_CHANNEL = "emergency_stop"
+COURIERS = Couriers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +113,29 @@ def seal_records() -> None:
 
 
 def deliver_alerts() -> None:
-    deliver_pending(wall_at=selectors.get_clocks().wall_at)
+    COURIERS.run(wall_at=selectors.get_clocks().wall_at)
+
+
+def show_life_outside() -> None:
+    """Ask the address that expects us, while the desk could stop; its silence is somebody else's alarm."""
+    if not settings.ALERT_HEARTBEAT_URL:
+        return
+    wall_at = selectors.get_clocks().wall_at
+    if not golive.services.can_stop(wall_at=wall_at):
+        logger.error("a duty that stops trading shows no life, so none is shown outside")
+        return
+    error = knock(settings.ALERT_HEARTBEAT_URL)
+    if not error:
+        resolve_alert(code="outside_watch", scope="all", wall_at=wall_at)
+        return
+    with transaction.atomic():
+        raise_alert(
+            code="outside_watch",
+            severity="warning",
+            scope="all",
+            text=f"The watch outside could not be reached: {error}",
+            wall_at=wall_at,
+        )
 
 
 # In the order of what matters most.
@@ -125,6 +151,7 @@ DUTIES = (
     Duty(name="requests", every=60.0, run=tidy_requests),
     Duty(name="processes", every=5.0, run=watch_processes),
     Duty(name="alerts", every=1.0, run=deliver_alerts),
+    Duty(name="outside", every=60.0, run=show_life_outside),
     Duty(name="seal", every=5.0, run=seal_records),
 )
 

@@ -165,6 +165,8 @@ API_RATE_LIMIT = env_rate("API_RATE_LIMIT", "6000/min")
 API_ORDER_RATE_LIMIT = env_rate("API_ORDER_RATE_LIMIT", "3000/min")
 
 ALERT_URLS = env_list("ALERT_URLS")
+ALERT_ESCALATION_URLS = env_list("ALERT_ESCALATION_URLS")
+ALERT_HEARTBEAT_URL = env_str("ALERT_HEARTBEAT_URL", "")
 WEB_URL = env_str("WEB_URL", f"http://127.0.0.1:{env_int('PORT', 8000)}")
 # Where simulated venues listen, "binanceusdm=http://127.0.0.1:8101,…"; used in paper only.
 SIMULATED_VENUES = pairs_from_list("SIMULATED_VENUES")

@@ -5,7 +5,7 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from controlplane.api import api
-from controlplane.dashboard import preflight, requests, throttles
+from controlplane.dashboard import alerts, preflight, requests, throttles
 from controlplane.dashboard.stop import confirm_stop, show_stop
 from controlplane.dashboard.views import show_live
 from controlplane.health import show_liveness, show_readiness
@@ -33,6 +33,7 @@ urlpatterns = [
         admin.site.admin_view(throttles.reenable),
         name="throttle_reenable",
     ),
+    path("admin/alerts/<int:alert_id>/seen/", admin.site.admin_view(alerts.acknowledge), name="alert_seen"),
     path("admin/password_change/", admin.site.admin_view(change_own_password)),
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),

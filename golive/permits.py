@@ -9,7 +9,7 @@ import risk.services
 from controlplane.audit import services as audit
 from controlplane.errors import NotPermitted
 from trading.core.values import Environment
-from trading.models import Account, Permit
+from trading.models import Account, Heartbeat, Permit
 
 LEASE = timedelta(seconds=30)
 BOOTSTRAP_PROFILE = "MICRO"
@@ -123,3 +123,9 @@ def renew_leases(*, wall_at: datetime) -> int:
             },
         )
         return int(cursor.rowcount)
+
+
+def can_stop(*, wall_at: datetime) -> bool:
+    """Whether every duty without which no lease goes on has shown life lately."""
+    living = Heartbeat.objects.filter(name__in=VITAL_DUTIES, beat_at__gt=wall_at - LEASE)
+    return living.count() == len(VITAL_DUTIES)

@@ -3,12 +3,14 @@
 from typing import Any
 
 from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.admin import TabularInline
 
-from controlplane.alerts.models import Alert, Delivery
+from controlplane.alerts.models import Alert, ChannelHealth, Delivery
 from controlplane.audit.admin import ReadOnlyAdmin
 
-DELIVERY = ("channel", "round", "state", "attempts", "next_at", "sent_at", "error")
+DELIVERY = ("channel", "kind", "round", "state", "attempts", "next_at", "sent_at", "error")
 
 
 class DeliveryInline(TabularInline):  # type: ignore[misc]
@@ -26,17 +28,25 @@ class AlertAdmin(ReadOnlyAdmin):
     list_display = (
         "opened_at",
         "severity",
+        "seen",
         "code",
         "scope",
         "text",
         "owner",
-        "acknowledged_by",
+        "escalated_at",
         "resolved_at",
     )
     list_filter = ("severity", "code", ("resolved_at", admin.EmptyFieldListFilter))
     search_fields = ("code", "scope", "text", "correlation_id")
     ordering = ("-opened_at",)
     inlines = (DeliveryInline,)
+
+    @admin.display(description="seen by")
+    def seen(self, alert: Alert) -> str:
+        """Who has seen it, or the way to say so."""
+        if alert.acknowledged_by:
+            return alert.acknowledged_by
+        return format_html('<a href="{}">I have seen it</a>', reverse("alert_seen", args=[alert.pk]))
 
 
 @admin.register(Delivery)
@@ -45,3 +55,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_filter = ("state",)
     list_select_related = ("alert",)
     ordering = ("-pk",)
+
+
+@admin.register(ChannelHealth)
+class ChannelHealthAdmin(ReadOnlyAdmin):
+    list_display = ("channel", "sent_at", "failing_since", "error")
+    list_filter = (("failing_since", admin.EmptyFieldListFilter),)
+    ordering = ("channel",)

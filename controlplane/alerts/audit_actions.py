@@ -1,1 +1,1 @@
-ACTIONS = frozenset({"alerts.acknowledge"})
+ACTIONS = frozenset({"alerts.acknowledge", "alerts.escalate"})

@@ -3,7 +3,9 @@
 import hashlib
 import logging
 import re
+import threading
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -26,10 +28,17 @@ class Channel:
 
 
 def get_channels() -> tuple[Channel, ...]:
-    """Return the configured channels in order, without repetitions."""
-    return tuple(
-        Channel(fingerprint=fingerprint_of(url), url=url) for url in dict.fromkeys(settings.ALERT_URLS)
-    )
+    """The channels that hear everything, in order, without repetitions."""
+    return _list_channels(settings.ALERT_URLS)
+
+
+def get_every_channel() -> tuple[Channel, ...]:
+    """The channels of both lines: those that hear everything, then those that hear what was not heard."""
+    return _list_channels((*settings.ALERT_URLS, *settings.ALERT_ESCALATION_URLS))
+
+
+def _list_channels(urls: Iterable[str]) -> tuple[Channel, ...]:
+    return tuple(Channel(fingerprint=fingerprint_of(url), url=url) for url in dict.fromkeys(urls))
 
 
 def fingerprint_of(url: str) -> str:
@@ -38,15 +47,33 @@ def fingerprint_of(url: str) -> str:
     return f"{scheme[:40]}:{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
+class _Said(logging.Handler):
+    """Collects what the library says in this thread: of another channel it must not even be known."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._thread = threading.get_ident()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self.lines.append(record.getMessage())
+
+
+# Its first use loads every service it knows, and the filter of warnings belongs to the whole process.
+_loading = threading.Lock()
+
+
 def send(channel: Channel, *, title: str, text: str, severity: str) -> str:
     """Hand a message to the channel; returns "" when it was accepted, else why not, without secrets."""
     import apprise
 
     target = apprise.Apprise()
-    capture = apprise.LogCapture(level=logging.WARNING, fmt="%(message)s")  # type: ignore[no-untyped-call]
-    with capture as log:
-        with warnings.catch_warnings():
-            # Its first use loads every service it knows; one looks for a module that Python 3.13 has dropped.
+    said, log = _Said(), logging.getLogger("apprise")
+    log.addHandler(said)
+    try:
+        with _loading, warnings.catch_warnings():
+            # One of the services looks for a module that Python 3.13 has dropped.
             warnings.simplefilter("ignore", DeprecationWarning)
             is_known = target.add(_with_deadlines(channel.url))
         if not is_known:
@@ -56,8 +83,9 @@ def send(channel: Channel, *, title: str, text: str, severity: str) -> str:
         )
         if target.notify(body=text, title=title, notify_type=kind):
             return ""
-        said = " ".join(log.getvalue().split())
-    return _without_secrets(said or "not accepted", channel.url)
+    finally:
+        log.removeHandler(said)
+    return without_secrets(" ".join(" ".join(said.lines).split()) or "not accepted", channel.url)
 
 
 def _with_deadlines(url: str) -> str:
@@ -67,7 +95,7 @@ def _with_deadlines(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}cto={CONNECT_SECONDS}&rto={READ_SECONDS}"
 
 
-def _without_secrets(text: str, url: str) -> str:
+def without_secrets(text: str, url: str) -> str:
     """Remove every part of the address but the scheme and the host's name."""
     rest = url.partition("://")[2]
     parts = {part for part in re.split(r"[/?&=:@]", rest) if len(part) >= 4}

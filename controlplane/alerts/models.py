@@ -23,6 +23,7 @@ class Alert(models.Model):
     opened_at = models.DateTimeField()
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.CharField(max_length=150, blank=True)
+    escalated_at = models.DateTimeField(null=True)
     resolved_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -55,11 +56,21 @@ class DeliveryState(models.TextChoices):
     FAILED = "failed"
 
 
+class DeliveryKind(models.TextChoices):
+    """Why an alert is told."""
+
+    RAISED = "raised"
+    REMINDER = "reminder"
+    ESCALATION = "escalation"
+    RESOLVED = "resolved"
+
+
 class Delivery(models.Model):
-    """One alert on its way to one channel; `round` counts the reminders of an unacknowledged one."""
+    """One alert on its way to one channel; `round` counts how often it was told."""
 
     alert = models.ForeignKey(Alert, on_delete=models.PROTECT, related_name="deliveries")
     channel = models.CharField(max_length=60, help_text="Fingerprint of the channel's address.")
+    kind = models.CharField(max_length=10, choices=DeliveryKind, default=DeliveryKind.RAISED)
     round = models.PositiveSmallIntegerField(default=1)
     state = models.CharField(max_length=8, choices=DeliveryState, default=DeliveryState.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
@@ -80,6 +91,9 @@ class Delivery(models.Model):
                 condition=Q(state__in=DeliveryState.values), name="alerts_delivery_state_known"
             ),
             models.CheckConstraint(
+                condition=Q(kind__in=DeliveryKind.values), name="alerts_delivery_kind_known"
+            ),
+            models.CheckConstraint(
                 condition=Q(state="sent", sent_at__isnull=False) | (~Q(state="sent") & Q(sent_at=None)),
                 name="alerts_sent_has_its_time",
             ),
@@ -87,3 +101,18 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.alert_id} {self.channel} {self.state}"
+
+
+class ChannelHealth(models.Model):
+    """Whether a channel accepts what is sent to it. Writer: alerts.delivery."""
+
+    channel = models.CharField(max_length=60, unique=True, help_text="Fingerprint of the channel's address.")
+    sent_at = models.DateTimeField(null=True)
+    failing_since = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name_plural = "channel health"
+
+    def __str__(self) -> str:
+        return f"{self.channel} {'fails' if self.failing_since else 'works'}"

@@ -1,6 +1,6 @@
 from celery import shared_task
 
-from controlplane.alerts.services import deliver_pending
+from controlplane.alerts.delivery import deliver_pending
 from controlplane.audit.selectors import get_database_time
 
 

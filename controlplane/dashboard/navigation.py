@@ -78,6 +78,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Canaries", "golive.canary", "air"),
             ("Stress results", "golive.stressresult", "bolt"),
             ("Deliveries", "alerts.delivery", "outgoing_mail"),
+            ("Alert channels", "alerts.channelhealth", "cell_tower"),
         ),
     ),
 )

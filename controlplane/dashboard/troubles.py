@@ -8,7 +8,7 @@ from enum import IntEnum
 from django.conf import settings
 from django.urls import reverse
 
-from controlplane.alerts.selectors import count_undelivered, list_alerts
+from controlplane.alerts.selectors import count_undelivered, list_alerts, list_channels
 from controlplane.approvals.core import RequestState
 from controlplane.approvals.selectors import list_open_requests
 from controlplane.audit.selectors import get_chain_status
@@ -256,6 +256,16 @@ def alerts(seen: Seen) -> Iterable[Trouble]:
             detail="no channel has accepted them" if settings.ALERT_URLS else "ALERT_URLS names no channel",
             link=_page("alerts_alert"),
         )
+    for channel in list_channels():
+        if channel.failing_since is not None:
+            since = age_text(seen.clocks.wall_at - channel.failing_since)
+            yield Trouble(
+                weight=Weight.WARNING,
+                text=f"The alert channel {channel.channel} has accepted nothing for {since}",
+                detail=channel.error,
+                link=_page("alerts_channelhealth"),
+                command="manage.py alerts test",
+            )
     waiting = [row for row in list_alerts() if row.severity == "critical" and row.acknowledged_at is None]
     if waiting:
         yield Trouble(

@@ -8,9 +8,10 @@ from django.conf import settings
 from kombu.exceptions import OperationalError
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlplane.alerts.channels import get_channels
+from controlplane.alerts.channels import get_every_channel
+from controlplane.alerts.delivery import send_test_alert
 from controlplane.alerts.models import Delivery, DeliveryState
-from controlplane.alerts.services import NoAlertChannel, send_test_alert
+from controlplane.alerts.services import NoAlertChannel
 from controlplane.audit.selectors import get_database_time
 from golive import canaries
 from golive.core.values import CheckName, Finding, Measured
@@ -159,7 +160,7 @@ def _measure_alert(context: Context) -> tuple[Details, list[Finding]]:
         step = "export ALERT_URLS='<an apprise address>'; python3 manage.py alerts test"
         return {"channels": 0}, [Finding(reason=error.code, text=error.message, next=step)]
     details: Details = {
-        "channels": len(get_channels()),
+        "channels": len(get_every_channel()),
         "channel": delivery.channel,
         "state": delivery.state,
         "sent_at": None if delivery.sent_at is None else delivery.sent_at.isoformat(),
@@ -173,7 +174,7 @@ def _measure_alert(context: Context) -> tuple[Details, list[Finding]]:
 def _find_recent_proof(now: datetime) -> Delivery | None:
     """The oldest of the channels' newest deliveries, if every channel has one of the last day."""
     newest = []
-    for channel in get_channels():
+    for channel in get_every_channel():
         rows = Delivery.objects.filter(
             channel=channel.fingerprint, state=DeliveryState.SENT, sent_at__gt=now - PROOF_LIVES_FOR
         )

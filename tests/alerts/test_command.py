@@ -7,6 +7,7 @@ from django.core.management import CommandError, call_command
 
 from controlplane.alerts.models import Alert
 from controlplane.alerts.services import raise_alert
+from tests.factories import UserFactory
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -35,6 +36,7 @@ def test_open_alerts_are_listed():
 
 def test_an_alert_is_acknowledged_by_a_named_person_with_a_reason():
     alert = open_alert()
+    UserFactory(username="operator", roles=["operator"])
     run("ack", str(alert.pk), "--actor", "operator", "--reason", "The venue is being restarted.")
     assert "seen by operator" in run("list")
     with pytest.raises(CommandError, match="already_acknowledged") as refusal:
