@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -143,26 +144,35 @@ def ask(account: facts.Account, *, symbol: str, price: Decimal, quantity: str = 
 
 def register(place: facts.VenueAccount, clocks: Clocks, *, symbol: str = SYMBOL) -> facts.OrderIntent:
     """The order of every benchmark: buy 0.6 SOLUSDT at 150, with a stop and a target."""
-    intent = trading.register_intent(
-        account=place.account,
-        venue_account=place,
-        client_ref=uuid.uuid4().hex,
-        signal_at=clocks.market_at,
-        market_at=clocks.market_at,
-        strategy=STRATEGY,
-        symbol=symbol,
-        side=Side.BUY,
-        order_type=OrderType.LIMIT,
-        purpose=OrderPurpose.ENTRY,
-        quantity=D("0.6"),
-        price=D(150),
-        stop_loss=D("146.25"),
-        take_profit=D("157.5"),
-        reduce_only=False,
-        source="strategy",
-    )
+    intent = trading.register_intent(**body(place, clocks, symbol))
     assert intent.pk is not None
     return intent
+
+
+def make(place: facts.VenueAccount, clocks: Clocks, *, symbol: str = SYMBOL) -> facts.OrderIntent:
+    """The same, not stored."""
+    return trading.make_intent(**body(place, clocks, symbol))
+
+
+def body(place: facts.VenueAccount, clocks: Clocks, symbol: str) -> dict[str, Any]:
+    return {
+        "account": place.account,
+        "venue_account": place,
+        "client_ref": uuid.uuid4().hex,
+        "signal_at": clocks.market_at,
+        "market_at": clocks.market_at,
+        "strategy": STRATEGY,
+        "symbol": symbol,
+        "side": Side.BUY,
+        "order_type": OrderType.LIMIT,
+        "purpose": OrderPurpose.ENTRY,
+        "quantity": D("0.6"),
+        "price": D(150),
+        "stop_loss": D("146.25"),
+        "take_profit": D("157.5"),
+        "reduce_only": False,
+        "source": "strategy",
+    }
 
 
 def judge(intent: facts.OrderIntent, clocks: Clocks | None = None) -> Decision:

@@ -17,12 +17,15 @@ from benchmarks.anchors import AnchorMissing, Engine
 from benchmarks.harness import Measured, Row, Variant, format_seconds, measure, run_alone, timed
 from risk.core import gate, values
 from risk.core.rules.case import LimitedCase, limit_case, open_case
+from risk.core.rules.registry import ENTRY_RULES, ENTRY_SIZE_RULES, LIMIT_RULES, SIZE_RULES
+from risk.core.rules.validity import permits_real_facts, permits_real_limits
 from risk.core.values import Decision, Intent, Limits, Snapshot
 from tests.risk import build
 from trading.core.values import OrderType
 
 D = Decimal
 TARGET = 2.0
+RULES = (*ENTRY_RULES, *LIMIT_RULES, *ENTRY_SIZE_RULES, *SIZE_RULES)
 PER_ROUND = 300
 # Measured once, on CPython 3.12; used, and named, where the engine cannot be installed.
 PUBLISHED_SECONDS = 5.97e-6
@@ -81,12 +84,12 @@ def stops(stop: str, target: str) -> dict[str, Decimal]:
 def make_correlations() -> dict[str, object]:
     if not any(field.name == "correlations" for field in dataclasses.fields(Snapshot)):
         return {}
-    bases = ("BTC", "DOGE", "ETH", "SOL", "XRP")
+    symbols = ("BTCUSDT", "DOGEUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
     return {
         "correlations": tuple(
-            values.CorrelationFacts(first=first, second=second, value=D("0.84" if first == "BTC" else "0.5"))
-            for first in bases
-            for second in bases
+            values.CorrelationFacts(first=first, second=second, value=D("0.84" if first[0] == "B" else "0.5"))
+            for first in symbols
+            for second in symbols
             if first < second
         )
     }
@@ -102,6 +105,18 @@ def check(decision: Decision) -> None:
     assert decision.max_quantity > 0
 
 
+def check_facts(snapshot: Snapshot, limits: Limits) -> None:
+    assert permits_real_facts(snapshot) is permits_real_limits(limits) is None
+
+
+def measure_case(intent: Intent, snapshot: Snapshot, limits: Limits) -> None:
+    assert limit_case(open_case(intent, snapshot), limits).sizes is not None
+
+
+def run_rules(case: LimitedCase) -> None:
+    assert not [item for item in [rule(case) for rule in RULES] if item is not None]
+
+
 def find_largest(case: LimitedCase) -> None:
     assert gate.max_entry_quantity(case) > 0
 
@@ -114,6 +129,9 @@ def run(options: argparse.Namespace) -> Iterator[Row]:
     ours = [
         Variant(name="decide", sample=timed(partial(decide, intent, snapshot, limits))),
         Variant(name="bisected", sample=timed(partial(decide, intent, snapshot, tight))),
+        Variant(name="facts", sample=timed(partial(check_facts, snapshot, limits))),
+        Variant(name="book", sample=timed(partial(measure_case, intent, snapshot, limits))),
+        Variant(name="rules", sample=timed(partial(run_rules, case))),
         Variant(name="largest", sample=timed(partial(find_largest, case))),
     ]
     try:
@@ -137,8 +155,11 @@ def rows(measured: Measured, anchor: str) -> Iterator[Row]:
     text = f"{anchor} {measured.text('engine')}"
     for name, what, target in (
         ("decide", f"pure decision, {rules} rules recorded, largest quantity found", TARGET),
-        ("bisected", "the same, largest quantity by bisection", None),
-        ("largest", "of this, the largest quantity alone", None),
+        ("bisected", "the same, largest quantity below the largest position", None),
+        ("facts", "part: are all facts and limits numbers", None),
+        ("book", "part: the book, before and with the order", None),
+        ("rules", "part: every rule", None),
+        ("largest", "part: the largest quantity", None),
     ):
         yield Row(
             goal="P1",

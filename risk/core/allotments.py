@@ -25,7 +25,7 @@ def measure_usage(items: Iterable[Item]) -> dict[str, Decimal] | None:
         return None
     usage: dict[str, Decimal] = {"all": ZERO}
     for held in collect_holdings(items).values():
-        worst = held.worst_notional(None, ZERO, ZERO)
+        worst = held.worst_notional
         strategies = (f"strategy:{name}" for name in held.strategies)
         for scope in ("all", f"venue:{held.venue}", f"symbol:{held.symbol}", *strategies):
             usage[scope] = usage.get(scope, ZERO) + worst

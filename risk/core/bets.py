@@ -8,16 +8,16 @@ def find_bet(symbol: str, others: frozenset[str], snapshot: Snapshot, limits: Li
 
     A pair whose correlation is not known counts as 1. Correlations are of 1 h log closes.
     """
-    if not others or others == {symbol}:
-        return frozenset((symbol,))
+    waiting = [other for other in others if other != symbol]
+    bet = [symbol]
+    if not waiting:
+        return frozenset(bet)
     threshold = limits.bet_correlation
     apart = {(item.first, item.second) for item in snapshot.correlations if abs(item.value) <= threshold}
-    bet, waiting = {symbol}, [symbol]
-    while waiting:
-        one = waiting.pop()
-        for other in others - bet:
+    for one in bet:
+        left: list[str] = []
+        for other in waiting:
             pair = (one, other) if one < other else (other, one)
-            if pair not in apart:
-                bet.add(other)
-                waiting.append(other)
+            (left if pair in apart else bet).append(other)
+        waiting = left
     return frozenset(bet)

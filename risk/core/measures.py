@@ -5,82 +5,80 @@ Nothing is netted but net exposure. An unknown price makes a measure None, and N
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from risk.core.bets import find_bet
 from risk.core.values import Anchor, BalanceFacts, Intent, Limits, PendingFacts, PositionFacts, Snapshot
+from risk.core.working import working_value
 from trading.core.values import Side
 
 ZERO = Decimal(0)
+BUY = Side.BUY
 # Slippage allowance of 0.2 % and gap of 10 % (RISK.md parts 1 and 3.6); others have more.
 MAJOR_SYMBOLS = frozenset({"BTCUSDT", "ETHUSDT"})
 
 Item = PositionFacts | PendingFacts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@working_value
 class Holding:
-    """One symbol at one venue: signed position, pending quantities, the highest price to count at."""
+    """One symbol at one venue: what it is counted at (USDT), and how far it may reach (base units).
+
+    `high` and `low` are the signed position if every pending buy, or every pending sell, fills;
+    `pending` is the notional (USDT) of those entries.
+    """
 
     venue: str
     symbol: str
-    strategies: frozenset[str]
-    position: Decimal
-    pending_buys: Decimal
-    pending_sells: Decimal
+    strategies: tuple[str, ...]
+    high: Decimal
+    low: Decimal
     price: Decimal
+    pending: Decimal
 
-    def reach(self, side: Side | None, quantity: Decimal) -> tuple[Decimal, Decimal]:
-        """The highest and the lowest signed position if everything pending, and the order, fills."""
-        buys = self.pending_buys + (quantity if side is Side.BUY else ZERO)
-        sells = self.pending_sells + (quantity if side is Side.SELL else ZERO)
-        return self.position + buys, self.position - sells
-
-    def worst_notional(self, side: Side | None, quantity: Decimal, price: Decimal) -> Decimal:
-        """N_s in USDT: the larger side if everything pending, and the given order, fills."""
-        high, low = self.reach(side, quantity)
-        return max(abs(high), abs(low)) * max(self.price, price)
+    @property
+    def worst_notional(self) -> Decimal:
+        """N_s in USDT: the larger side if everything pending fills."""
+        return max(self.high, -self.low) * self.price
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@working_value
 class Rest:
     """Everything but the order's own symbol at its venue, summed up; USDT.
 
     `notional` is gross, of which `venue`, `strategy` and `symbol` share that with the order. `upper`
     and `lower` are the signed net if all buys, or all sells, fill; `long_stress` and `short_stress`
-    what a gap would cost either side (RISK.md 3.6).
+    what a gap would cost either side (RISK.md 3.6); `pending` is the notional of entries not yet filled.
     """
 
-    notional: Decimal = ZERO
-    venue: Decimal = ZERO
-    strategy: Decimal = ZERO
-    symbol: Decimal = ZERO
-    upper: Decimal = ZERO
-    lower: Decimal = ZERO
-    long_stress: Decimal = ZERO
-    short_stress: Decimal = ZERO
+    notional: Decimal
+    venue: Decimal
+    strategy: Decimal
+    symbol: Decimal
+    upper: Decimal
+    lower: Decimal
+    long_stress: Decimal
+    short_stress: Decimal
+    pending: Decimal
 
 
-# In the order of `_weigh`.
-_REST_FIELDS = tuple(Rest.__dataclass_fields__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@working_value
 class Terms:
-    """What one unit of the order counts at (`price`), P_in (`entry`) and the stop that would close it.
+    """What one unit of the order counts for, whatever its quantity; USDT.
 
-    Prices in USDT; `stop` None is no stop, `leverage` None is not known.
+    `price` is max(mark, order price), `count` that or what the book counts the symbol at, `gap` what a
+    gap would take. `risk` is R and `costs` fee and slippage as a share of notional.
     """
 
     price: Decimal
-    entry: Decimal
-    stop: Decimal | None
-    leverage: int | None
+    count: Decimal
+    gap: Decimal
+    risk: Decimal
+    costs: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@working_value
 class OpenRisk:
     """R (USDT) of the order's symbol, of everything, and of the longs and shorts correlated with it."""
 
@@ -90,15 +88,7 @@ class OpenRisk:
     short_bet: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingNotional:
-    """Notional (USDT) of entries not yet filled in the order's symbol at its venue, and elsewhere."""
-
-    here: Decimal
-    elsewhere: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@working_value
 class Book:
     """The account's book without the order in question; USDT.
 
@@ -108,13 +98,12 @@ class Book:
     here: Holding
     rest: Rest
     risk: OpenRisk
-    pending: PendingNotional
     symbols: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@working_value
 class Sizes:
-    """The book with the order filled at its worst, USDT; `margin` None where leverage is not known."""
+    """The book with the order filled at its worst, USDT."""
 
     order_notional: Decimal
     symbol_notional: Decimal
@@ -123,15 +112,16 @@ class Sizes:
     venue_notional: Decimal
     strategy_notional: Decimal
     stressed_loss: Decimal
-    margin: Decimal | None
     trade_risk: Decimal
     total_risk: Decimal
     bet_risk: Decimal
 
 
-def slippage_ratio(symbol: str, limits: Limits) -> Decimal:
-    """s of RISK.md: the allowance for a stop that fills worse than its trigger."""
-    return limits.major_slippage_ratio if symbol in MAJOR_SYMBOLS else limits.other_slippage_ratio
+def cost_ratio(symbol: str, limits: Limits) -> Decimal:
+    """f + s: what leaving at a stop costs, ratio of notional."""
+    if symbol in MAJOR_SYMBOLS:
+        return limits.taker_fee_ratio + limits.major_slippage_ratio
+    return limits.taker_fee_ratio + limits.other_slippage_ratio
 
 
 def gap_ratio(symbol: str, limits: Limits) -> Decimal:
@@ -155,10 +145,15 @@ def entry_risk(
     symbol: str, quantity: Decimal, entry: Decimal, stop: Decimal | None, limits: Limits
 ) -> Decimal:
     """R = Q (|P_in - P_stop| + f (P_in + P_stop) + s P_stop), USDT; without a stop Q x P_in."""
+    return quantity * unit_risk(symbol, entry, stop, limits)
+
+
+def unit_risk(symbol: str, entry: Decimal, stop: Decimal | None, limits: Limits) -> Decimal:
+    """R of one unit of the base asset, USDT."""
     if stop is None:
-        return quantity * entry
-    fees = limits.taker_fee_ratio * (entry + stop)
-    return quantity * (abs(entry - stop) + fees + slippage_ratio(symbol, limits) * stop)
+        return entry
+    slippage = limits.major_slippage_ratio if symbol in MAJOR_SYMBOLS else limits.other_slippage_ratio
+    return abs(entry - stop) + limits.taker_fee_ratio * (entry + stop) + slippage * stop
 
 
 def position_risk(position: PositionFacts, mark: Decimal, limits: Limits) -> Decimal:
@@ -169,14 +164,17 @@ def position_risk(position: PositionFacts, mark: Decimal, limits: Limits) -> Dec
     size, stop = abs(position.quantity), position.stop_price
     if stop is None:
         return size * mark
-    distance = mark - stop if position.quantity > 0 else stop - mark
-    costs = (limits.taker_fee_ratio + slippage_ratio(position.symbol, limits)) * stop
-    return size * (max(ZERO, distance) + costs)
+    distance = mark - stop if position.quantity > ZERO else stop - mark
+    is_major = position.symbol in MAJOR_SYMBOLS
+    slippage = limits.major_slippage_ratio if is_major else limits.other_slippage_ratio
+    costs = (limits.taker_fee_ratio + slippage) * stop
+    return size * (distance + costs if distance > ZERO else costs)
 
 
 def loss_amount(anchor: Anchor, balance: BalanceFacts) -> Decimal:
     """max(0, E_a + F - E) in USDT: what was lost since the anchor, external flows netted."""
-    return max(ZERO, anchor.equity + anchor.net_flow - balance.equity)
+    lost = anchor.equity + anchor.net_flow - balance.equity
+    return lost if lost > ZERO else ZERO
 
 
 def is_priced(mark: Decimal | None, mark_at: datetime | None, market_at: datetime, limits: Limits) -> bool:
@@ -189,175 +187,166 @@ def measure_book(intent: Intent, snapshot: Snapshot, limits: Limits) -> Book | N
 
     The order's own intent is never part of the pending entries it is judged against.
     """
-    own = intent.intent_id
-    items: list[Item] = [*snapshot.positions, *(p for p in snapshot.pending if p.intent_id != own)]
+    own, now = intent.intent_id, snapshot.market_at
+    items: list[Item] = [*snapshot.positions, *[p for p in snapshot.pending if p.intent_id != own]]
     for item in items:
-        if not is_priced(item.mark, item.mark_at, snapshot.market_at, limits):
+        if not is_priced(item.mark, item.mark_at, now, limits):
             return None
-    symbols = frozenset([item.symbol for item in items])
-    holdings = collect_holdings(items)
-    here = holdings.pop((intent.venue, intent.symbol), None) or _empty(intent)
+    symbols, holdings = frozenset([item.symbol for item in items]), collect_holdings(items)
+    here = holdings.pop((intent.venue, intent.symbol), None)
     bet = find_bet(intent.symbol, symbols, snapshot, limits)
     return Book(
-        here=here,
-        rest=_add_up(intent, holdings.values(), limits),
-        risk=_sum_risks(intent, items, bet, limits),
-        pending=_sum_pending(intent, items),
-        symbols=symbols,
+        here or Holding(intent.venue, intent.symbol, (), ZERO, ZERO, ZERO, ZERO),
+        _add_up(intent, holdings.values(), limits),
+        _sum_risks(intent, items, bet, limits),
+        symbols,
     )
 
 
 def _sum_risks(intent: Intent, items: list[Item], bet: frozenset[str], limits: Limits) -> OpenRisk:
     here = total = long = short = ZERO
     for item in items:
-        risk = _risk_of(item, limits)
+        if isinstance(item, PositionFacts):
+            risk, is_long = position_risk(item, item.mark or ZERO, limits), item.quantity > ZERO
+        else:
+            risk, is_long = _pending_risk(item, limits), item.side is BUY
         total += risk
         if item.symbol == intent.symbol:
             here += risk
-        if item.symbol in bet:
-            is_long = _is_long(item)
-            long, short = (long + risk, short) if is_long else (long, short + risk)
-    return OpenRisk(symbol=here, total=total, long_bet=long, short_bet=short)
+        if item.symbol not in bet:
+            continue
+        if is_long:
+            long += risk
+        else:
+            short += risk
+    return OpenRisk(here, total, long, short)
 
 
-def size_order(intent: Intent, book: Book, terms: Terms, quantity: Decimal, limits: Limits) -> Sizes:
+def _pending_risk(item: PendingFacts, limits: Limits) -> Decimal:
+    """R of an entry that may still fill."""
+    entry = item.price
+    if entry is None:
+        entry = entry_price(item.side, None, item.mark or ZERO, limits)
+    return item.quantity * unit_risk(item.symbol, entry, item.stop_loss, limits)
+
+
+def state_terms(
+    intent: Intent, book: Book, prices: tuple[Decimal, Decimal], stop: Decimal | None, limits: Limits
+) -> Terms:
+    """What one unit of an order counts for; `prices` are mark and max(mark, order price).
+
+    `stop` is the one that would close it, None for none.
+    """
+    mark, price = prices
+    entry = entry_price(intent.side, intent.price, mark, limits)
+    count = _larger(price, book.here.price)
+    gap, risk = gap_ratio(intent.symbol, limits) * count, unit_risk(intent.symbol, entry, stop, limits)
+    return Terms(price, count, gap, risk, cost_ratio(intent.symbol, limits))
+
+
+def size_order(intent: Intent, book: Book, terms: Terms, quantity: Decimal) -> Sizes:
     """Every measure that grows with the quantity (base units), with the order filled at its worst.
 
-    Margin is that of what is pending and of the order, with its fee and slippage; what the venue
-    already holds comes on top. Pending entries of other symbols count in full, as their leverage is
-    not at hand.
+    net = |sum of +-N_s| and the loss of a gap through every stop are those of the worse side.
     """
-    worst = book.here.worst_notional(intent.side, quantity, terms.price)
-    risk = entry_risk(intent.symbol, quantity, terms.entry, terms.stop, limits)
-    net, stressed = _reach_out(intent, book, quantity, terms.price, limits)
-    long, short = (risk, ZERO) if intent.side is Side.BUY else (ZERO, risk)
+    rest, risk, is_buy = book.rest, book.risk, intent.side is BUY
+    high, low = book.here.high, book.here.low
+    high, low = (high + quantity, low) if is_buy else (high, low - quantity)
+    worst, added = _larger(high, -low) * terms.count, quantity * terms.risk
+    upper, lower = rest.upper + high * terms.count, rest.lower + low * terms.count
+    long_bet, short_bet = risk.long_bet, risk.short_bet
     return Sizes(
-        order_notional=quantity * terms.price,
-        symbol_notional=book.rest.symbol + worst,
-        gross=book.rest.notional + worst,
-        net=net,
-        venue_notional=book.rest.venue + worst,
-        strategy_notional=book.rest.strategy + worst,
-        stressed_loss=stressed,
-        margin=_added_margin(intent, book, terms, quantity, limits),
-        trade_risk=book.risk.symbol + risk,
-        total_risk=book.risk.total + risk,
-        bet_risk=max(book.risk.long_bet + long, book.risk.short_bet + short),
+        quantity * terms.price,
+        rest.symbol + worst,
+        rest.notional + worst,
+        _larger(upper, -lower),
+        rest.venue + worst,
+        rest.strategy + worst,
+        _stress(rest, high, low, terms.gap),
+        risk.symbol + added,
+        risk.total + added,
+        _larger(long_bet + added, short_bet) if is_buy else _larger(long_bet, short_bet + added),
     )
 
 
-def _reach_out(
-    intent: Intent, book: Book, quantity: Decimal, price: Decimal, limits: Limits
-) -> tuple[Decimal, Decimal]:
-    """Net exposure |sum of +-N_s| at its worst, and the loss of a gap through every stop."""
-    count, rest = max(book.here.price, price), book.rest
-    high, low = book.here.reach(intent.side, quantity)
-    gap = gap_ratio(intent.symbol, limits) * count
-    net = max(abs(rest.upper + high * count), abs(rest.lower + low * count))
-    long = rest.long_stress + max(ZERO, high) * gap
-    return net, max(long, rest.short_stress + max(ZERO, -low) * gap)
+def _larger(one: Decimal, other: Decimal) -> Decimal:
+    """max() of two, at a quarter of its price."""
+    return one if one >= other else other
 
 
-def _added_margin(
-    intent: Intent, book: Book, terms: Terms, quantity: Decimal, limits: Limits
-) -> Decimal | None:
-    if terms.leverage is None or terms.leverage <= 0:
-        return None
-    notional = quantity * terms.price
-    costs = notional * (limits.taker_fee_ratio + slippage_ratio(intent.symbol, limits))
-    return (book.pending.here + notional) / terms.leverage + book.pending.elsewhere + costs
+def _stress(rest: Rest, high: Decimal, low: Decimal, gap: Decimal) -> Decimal:
+    """The loss (USDT) of a gap through every stop, of the worse side; `gap` is that of one unit."""
+    long = rest.long_stress + high * gap if high > ZERO else rest.long_stress
+    short = rest.short_stress - low * gap if low < ZERO else rest.short_stress
+    return long if long >= short else short
 
 
-def _risk_of(item: Item, limits: Limits) -> Decimal:
-    mark = item.mark or ZERO
-    if isinstance(item, PositionFacts):
-        return position_risk(item, mark, limits)
-    entry = entry_price(item.side, item.price, mark, limits)
-    return entry_risk(item.symbol, item.quantity, entry, item.stop_loss, limits)
+def added_margin(book: Book, terms: Terms, notional: Decimal, leverage: Decimal) -> Decimal:
+    """Margin of what is pending and of the order, with its fee and slippage (USDT); leverage > 0.
+
+    What the venue already holds comes on top. Pending entries of other symbols count in full, as
+    their leverage is not at hand.
+    """
+    return (book.here.pending + notional) / leverage + book.rest.pending + notional * terms.costs
 
 
-def _is_long(item: Item) -> bool:
-    return item.quantity > 0 if isinstance(item, PositionFacts) else item.side is Side.BUY
-
-
-def _count_price(item: Item) -> Decimal:
-    """max(mark, order price): what one unit is counted at."""
-    mark = item.mark or ZERO
-    return max(mark, item.price or ZERO) if isinstance(item, PendingFacts) else mark
-
-
-def _sum_pending(intent: Intent, items: list[Item]) -> PendingNotional:
-    here = elsewhere = ZERO
-    for item in items:
-        if isinstance(item, PositionFacts):
-            continue
-        notional = item.quantity * _count_price(item)
-        if item.symbol == intent.symbol and item.venue == intent.venue:
-            here += notional
-        else:
-            elsewhere += notional
-    return PendingNotional(here=here, elsewhere=elsewhere)
-
-
-def _empty(intent: Intent) -> Holding:
-    return Holding(
-        venue=intent.venue,
-        symbol=intent.symbol,
-        strategies=frozenset(),
-        position=ZERO,
-        pending_buys=ZERO,
-        pending_sells=ZERO,
-        price=ZERO,
-    )
+def _count_price(item: PendingFacts) -> Decimal:
+    """max(mark, order price, 0): what one unit is counted at."""
+    mark, price = item.mark or ZERO, item.price
+    highest = mark if price is None or price < mark else price
+    return highest if highest > ZERO else ZERO
 
 
 def collect_holdings(items: Iterable[Item]) -> dict[tuple[str, str], Holding]:
     """What is held and pending, by (venue, symbol)."""
-    keys: dict[tuple[str, str], list[Item]] = {}
+    found: dict[tuple[str, str], Holding] = {}
     for item in items:
-        keys.setdefault((item.venue, item.symbol), []).append(item)
-    return {key: _hold(*key, together) for key, together in keys.items()}
+        key, alone = (item.venue, item.symbol), _hold(item)
+        found[key] = _join(found[key], alone) if key in found else alone
+    return found
 
 
-def _hold(venue: str, symbol: str, items: list[Item]) -> Holding:
-    position = buys = sells = price = ZERO
-    for item in items:
-        price = max(price, _count_price(item))
-        if isinstance(item, PositionFacts):
-            position += item.quantity
-        elif item.side is Side.BUY:
-            buys += item.quantity
-        else:
-            sells += item.quantity
+def _hold(item: Item) -> Holding:
+    """One position, or one entry, as if it were all there is."""
+    if isinstance(item, PositionFacts):
+        mark, held = item.mark or ZERO, item.quantity
+        price = mark if mark > ZERO else ZERO
+        return Holding(item.venue, item.symbol, (item.strategy,), held, held, price, ZERO)
+    price, quantity = _count_price(item), item.quantity
+    high, low = (quantity, ZERO) if item.side is BUY else (ZERO, -quantity)
+    return Holding(item.venue, item.symbol, (item.strategy,), high, low, price, quantity * price)
+
+
+def _join(one: Holding, other: Holding) -> Holding:
+    new = tuple(name for name in other.strategies if name not in one.strategies)
     return Holding(
-        venue=venue,
-        symbol=symbol,
-        strategies=frozenset([item.strategy for item in items]),
-        position=position,
-        pending_buys=buys,
-        pending_sells=sells,
-        price=price,
+        one.venue,
+        one.symbol,
+        (*one.strategies, *new),
+        one.high + other.high,
+        one.low + other.low,
+        max(one.price, other.price),
+        one.pending + other.pending,
     )
 
 
 def _add_up(intent: Intent, holdings: Iterable[Holding], limits: Limits) -> Rest:
-    parts = [_weigh(intent, held, limits) for held in holdings]
-    totals = [sum(column, ZERO) for column in zip(*parts, strict=True)]
-    return Rest(**dict(zip(_REST_FIELDS, totals, strict=False)))
-
-
-def _weigh(intent: Intent, held: Holding, limits: Limits) -> tuple[Decimal, ...]:
-    """What one holding adds to each field of Rest."""
-    high, low = held.reach(None, ZERO)
-    worst = max(abs(high), abs(low)) * held.price
-    gap = gap_ratio(held.symbol, limits) * held.price
-    return (
-        worst,
-        worst if held.venue == intent.venue else ZERO,
-        worst if intent.strategy in held.strategies else ZERO,
-        worst if held.symbol == intent.symbol else ZERO,
-        high * held.price,
-        low * held.price,
-        max(ZERO, high) * gap,
-        max(ZERO, -low) * gap,
-    )
+    total = venue = strategy = symbol = upper = lower = long = short = pending = ZERO
+    for held in holdings:
+        price, high, low = held.price, held.high, held.low
+        up, down = high * price, low * price
+        is_major = held.symbol in MAJOR_SYMBOLS
+        gap = (limits.major_gap_ratio if is_major else limits.other_gap_ratio) * price
+        worst = up if up >= -down else -down
+        total, upper, lower, pending = total + worst, upper + up, lower + down, pending + held.pending
+        if held.venue == intent.venue:
+            venue += worst
+        if intent.strategy in held.strategies:
+            strategy += worst
+        if held.symbol == intent.symbol:
+            symbol += worst
+        if high > ZERO:
+            long += high * gap
+        if low < ZERO:
+            short -= low * gap
+    return Rest(total, venue, strategy, symbol, upper, lower, long, short, pending)

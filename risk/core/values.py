@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from risk.core.reasons import NONE, ReasonCode
+from risk.core.working import Proof
 from trading.core.values import (
     Environment,
     Instrument,
@@ -274,7 +275,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Proof):
     """One immutable set of limits: a profile's numbers and what every profile shares.
 
     Money in USDT, ratios of 1, ages as durations. Source: PRODUCT.md's ladder and RISK.md.
@@ -334,7 +335,8 @@ class Limits:
     @property
     def capital_loss_stop_ratio(self) -> Decimal:
         """min(ceiling, 2 x weekly limit): 4, 7, 10, 10 % on the ladder (RISK.md part 1)."""
-        return min(self.max_capital_loss_ratio, 2 * self.max_weekly_loss_ratio)
+        twice, ceiling = self.max_weekly_loss_ratio + self.max_weekly_loss_ratio, self.max_capital_loss_ratio
+        return twice if twice < ceiling else ceiling
 
     @property
     def daily_drawdown_stop_ratio(self) -> Decimal:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 
-from risk.core.rules.permission import list_scopes
+from risk.core.rules.case import list_scopes
 from risk.core.values import (
     ActivityFacts,
     AllotmentFacts,

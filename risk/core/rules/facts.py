@@ -2,14 +2,15 @@
 
 from datetime import timedelta
 
+from risk.core.measures import BUY, ZERO
 from risk.core.reasons import ReasonCode
 from risk.core.rules.case import LimitedCase, breach, ratio
 from risk.core.values import Breach
-from trading.core.values import Side
 
 ISOLATED = "isolated"
 # A signal may be stamped by another computer's clock.
 CLOCK_TOLERANCE = timedelta(seconds=5)
+EARLIEST = -CLOCK_TOLERANCE
 
 
 def permits_fresh_prices(case: LimitedCase) -> Breach | None:
@@ -32,21 +33,22 @@ def permits_prices_inside_the_collar(case: LimitedCase) -> Breach | None:
     prices, intent = case.snapshot.prices, case.intent
     if prices is None:
         return breach(ReasonCode.PRICE_UNKNOWN, measured=intent.symbol)
-    touch = prices.ask if intent.side is Side.BUY else prices.bid
-    price = touch if intent.price is None else intent.price
-    towards = (price - prices.mark) * intent.side.sign
-    passive = towards < 0 and intent.price is not None
+    buys, mark, asked = intent.side is BUY, prices.mark, intent.price
+    price = (prices.ask if buys else prices.bid) if asked is None else asked
+    towards = price - mark if buys else mark - price
+    passive = asked is not None and towards < ZERO
     limit = case.limits.passive_collar_ratio if passive else case.limits.collar_ratio
-    if abs(towards) <= limit * prices.mark:
+    distance = abs(towards)
+    if distance <= limit * mark:
         return None
-    return breach(ReasonCode.PRICE_COLLAR, measured=ratio(abs(towards), prices.mark), limit=limit)
+    return breach(ReasonCode.PRICE_COLLAR, measured=ratio(distance, mark), limit=limit)
 
 
 def permits_fresh_signals(case: LimitedCase) -> Breach | None:
     """0 <= market time - signal time <= max_signal_age; five seconds of another clock are forgiven."""
     age = case.snapshot.market_at - case.intent.signal_at
-    if age < -CLOCK_TOLERANCE:
-        return breach(ReasonCode.SIGNAL_IN_FUTURE, measured=age, limit=-CLOCK_TOLERANCE)
+    if age < EARLIEST:
+        return breach(ReasonCode.SIGNAL_IN_FUTURE, measured=age, limit=EARLIEST)
     if age <= case.limits.max_signal_age:
         return None
     return breach(ReasonCode.SIGNAL_STALE, measured=age, limit=case.limits.max_signal_age)
@@ -57,7 +59,7 @@ def permits_fresh_balances(case: LimitedCase) -> Breach | None:
     balance = case.snapshot.balance
     if balance is None or case.equity is None:
         return breach(ReasonCode.BALANCE_UNKNOWN, measured=case.intent.account)
-    if case.equity <= 0:
+    if case.equity <= ZERO:
         return breach(ReasonCode.NO_EQUITY, measured=case.equity, limit="above 0")
     age = case.snapshot.wall_at - balance.read_at
     if age <= case.limits.max_balance_age:
@@ -95,19 +97,17 @@ def permits_known_venue_settings(case: LimitedCase) -> Breach | None:
 def permits_plain_account_modes(case: LimitedCase) -> Breach | None:
     """One-way positions and a single margin asset, as read back (RISK.md rules 8 and 18)."""
     setting = case.snapshot.setting
-    modes = {
-        "one-way": None if setting is None else setting.is_one_way,
-        "single-asset": None if setting is None else setting.is_single_asset,
-    }
-    for name, is_so in modes.items():
-        if not is_so:
-            code = ReasonCode.ACCOUNT_MODE_UNKNOWN if is_so is None else ReasonCode.ACCOUNT_MODE
-            return breach(code, measured=f"{name} {'unknown' if is_so is None else 'off'}", limit=name)
-    return None
+    if setting is not None and setting.is_one_way and setting.is_single_asset:
+        return None
+    is_one_way = None if setting is None else setting.is_one_way
+    is_single_asset = None if setting is None else setting.is_single_asset
+    name, is_so = ("single-asset", is_single_asset) if is_one_way else ("one-way", is_one_way)
+    code = ReasonCode.ACCOUNT_MODE_UNKNOWN if is_so is None else ReasonCode.ACCOUNT_MODE
+    return breach(code, measured=f"{name} {'unknown' if is_so is None else 'off'}", limit=name)
 
 
 def permits_a_priced_book(case: LimitedCase) -> Breach | None:
     """Everything held or pending has a mark at most max_book_price_age old (market time)."""
-    if case.book is not None:
+    if case.ground.book is not None:
         return None
     return breach(ReasonCode.BOOK_PRICE_UNKNOWN, limit=case.limits.max_book_price_age)

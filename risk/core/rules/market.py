@@ -3,10 +3,12 @@
 from datetime import timedelta
 from decimal import Decimal
 
+from risk.core.measures import BUY, ZERO
 from risk.core.reasons import ReasonCode
 from risk.core.rules.case import LimitedCase, breach, ratio
 from risk.core.values import Breach
-from trading.core.values import Prices, Side
+
+NO_TIME = timedelta(0)
 
 
 def permits_prices_near_the_average(case: LimitedCase) -> Breach | None:
@@ -18,13 +20,16 @@ def permits_prices_near_the_average(case: LimitedCase) -> Breach | None:
     prices, intent = case.snapshot.prices, case.intent
     if prices is None:
         return breach(ReasonCode.PRICE_UNKNOWN, measured=intent.symbol)
-    average = prices.reference
+    average, limit = prices.reference, case.limits.max_rolling_move_ratio
     if average is None:
         return breach(ReasonCode.REFERENCE_UNKNOWN, measured=intent.symbol)
-    worst = prices.mark
-    if intent.price is not None and (intent.price - worst) * intent.side.sign > 0:
-        worst = intent.price
-    return _apart(ReasonCode.ROLLING_COLLAR, worst, average, case.limits.max_rolling_move_ratio)
+    worst, price = prices.mark, intent.price
+    if price is not None and (price > worst if intent.side is BUY else price < worst):
+        worst = price
+    distance = abs(worst - average)
+    if distance <= limit * average:
+        return None
+    return breach(ReasonCode.ROLLING_COLLAR, measured=ratio(distance, average), limit=limit)
 
 
 def permits_agreeing_prices(case: LimitedCase) -> Breach | None:
@@ -32,8 +37,12 @@ def permits_agreeing_prices(case: LimitedCase) -> Breach | None:
     prices, limit = case.snapshot.prices, case.limits.max_divergence_ratio
     if prices is None:
         return breach(ReasonCode.PRICE_UNKNOWN, measured=case.intent.symbol)
-    code = ReasonCode.PRICE_DIVERGENCE
-    return _apart(code, prices.mark, prices.index, limit) or _apart(code, prices.last, prices.mark, limit)
+    mark, index = prices.mark, prices.index
+    apart, jumped = abs(mark - index), abs(prices.last - mark)
+    if apart <= limit * index and jumped <= limit * mark:
+        return None
+    measured = ratio(apart, index) if apart > limit * index else ratio(jumped, mark)
+    return breach(ReasonCode.PRICE_DIVERGENCE, measured=measured, limit=limit)
 
 
 def permits_narrow_spreads(case: LimitedCase) -> Breach | None:
@@ -42,7 +51,7 @@ def permits_narrow_spreads(case: LimitedCase) -> Breach | None:
     if prices is None:
         return breach(ReasonCode.PRICE_UNKNOWN, measured=case.intent.symbol)
     spread = prices.ask - prices.bid
-    if 0 <= spread <= limit * prices.mark:
+    if ZERO <= spread <= limit * prices.mark:
         return None
     measured = ratio(spread, prices.mark)
     return breach(ReasonCode.SPREAD_TOO_WIDE, measured=measured, limit=limit)
@@ -56,16 +65,22 @@ def permits_deep_books(case: LimitedCase) -> Breach | None:
     prices, intent = case.snapshot.prices, case.intent
     if prices is None:
         return breach(ReasonCode.PRICE_UNKNOWN, measured=intent.symbol)
-    buys = intent.side is Side.BUY
-    if intent.price is not None and not _crosses(intent.price, prices, buys=buys):
+    buys, price = intent.side is BUY, intent.price
+    if price is not None and (price < prices.ask if buys else price > prices.bid):
         return None
-    resting = prices.ask_quantity if buys else prices.bid_quantity
-    if resting is None:
+    limit = find_depth_limit(case)
+    if limit is None:
         return breach(ReasonCode.DEPTH_UNKNOWN, measured=intent.symbol)
-    limit = case.limits.max_depth_share_ratio * resting
     if case.quantity <= limit:
         return None
     return breach(ReasonCode.DEPTH_TOO_THIN, measured=case.quantity, limit=limit)
+
+
+def find_depth_limit(case: LimitedCase) -> Decimal | None:
+    """max_depth_share x what rests at the best price on the other side (base units); None if unknown."""
+    prices, buys = case.snapshot.prices, case.intent.side is BUY
+    resting = None if prices is None else prices.ask_quantity if buys else prices.bid_quantity
+    return None if resting is None else case.limits.max_depth_share_ratio * resting
 
 
 def permits_bearable_funding(case: LimitedCase) -> Breach | None:
@@ -76,9 +91,9 @@ def permits_bearable_funding(case: LimitedCase) -> Breach | None:
     if prices.funding_at is None or prices.funding_rate is None:
         return breach(ReasonCode.FUNDING_UNKNOWN, measured=case.intent.symbol)
     due = prices.funding_at - case.snapshot.market_at
-    if due <= timedelta(0):
+    if due <= NO_TIME:
         return breach(ReasonCode.FUNDING_UNKNOWN, measured=due, limit="a settlement to come")
-    paid = prices.funding_rate * case.intent.side.sign
+    paid = prices.funding_rate if case.intent.side is BUY else -prices.funding_rate
     if due > limits.funding_window or paid <= limits.max_funding_ratio:
         return None
     return breach(ReasonCode.FUNDING_ADVERSE, measured=paid, limit=limits.max_funding_ratio)
@@ -107,12 +122,3 @@ def permits_room_for_protection(case: LimitedCase) -> Breach | None:
         return None
     limit = instrument.max_conditional_orders
     return breach(ReasonCode.CONDITIONAL_ORDER_LIMIT, measured=needed, limit=limit)
-
-
-def _apart(code: ReasonCode, price: Decimal, base: Decimal, limit: Decimal) -> Breach | None:
-    distance = abs(price - base)
-    return None if distance <= limit * base else breach(code, measured=ratio(distance, base), limit=limit)
-
-
-def _crosses(price: Decimal, prices: Prices, *, buys: bool) -> bool:
-    return price >= prices.ask if buys else price <= prices.bid

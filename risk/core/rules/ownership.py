@@ -1,5 +1,6 @@
 """Whose symbol it is, and which way the order goes."""
 
+from risk.core.measures import BUY, ZERO
 from risk.core.reasons import ReasonCode
 from risk.core.rules.case import Case, breach
 from risk.core.rules.permission import OPERATOR, SAFETY_PURPOSES
@@ -8,17 +9,19 @@ from risk.core.values import Breach
 
 def permits_the_owner(case: Case) -> Breach | None:
     """One strategy owns a symbol on an account while it holds or waits there (RISK.md rule 4)."""
-    intent = case.intent
-    held = [item.strategy for item in case.snapshot.positions if item.symbol == intent.symbol]
-    waiting = [
-        item.strategy
-        for item in case.snapshot.pending
-        if item.symbol == intent.symbol and item.intent_id != intent.intent_id
-    ]
-    others = sorted({owner for owner in (*held, *waiting) if owner != intent.strategy})
-    if not others:
+    intent, owners = case.intent, []
+    symbol, strategy = intent.symbol, intent.strategy
+    for held in case.snapshot.positions:
+        if held.symbol == symbol and held.strategy != strategy:
+            owners.append(held.strategy)
+    for waiting in case.snapshot.pending:
+        is_other = waiting.symbol == symbol and waiting.strategy != strategy
+        if is_other and waiting.intent_id != intent.intent_id:
+            owners.append(waiting.strategy)
+    if not owners:
         return None
-    return breach(ReasonCode.SYMBOL_OWNED, measured=", ".join(others) or "unknown", limit=intent.strategy)
+    measured = ", ".join(sorted(set(owners))) or "unknown"
+    return breach(ReasonCode.SYMBOL_OWNED, measured=measured, limit=strategy)
 
 
 def permits_owned_exits(case: Case) -> Breach | None:
@@ -38,9 +41,9 @@ def permits_owned_exits(case: Case) -> Breach | None:
 
 def permits_entries_with_the_position(case: Case) -> Breach | None:
     """An entry does not go against what is held anywhere on the account: exits are reduce-only."""
-    intent = case.intent
+    symbol, buys = case.intent.symbol, case.intent.side is BUY
     for item in case.snapshot.positions:
-        if item.symbol == intent.symbol and item.quantity * intent.side.sign < 0:
+        if item.symbol == symbol and (item.quantity < ZERO if buys else item.quantity > ZERO):
             return breach(ReasonCode.WOULD_FLIP, measured=item.quantity, limit="same direction")
     return None
 
@@ -55,10 +58,10 @@ def permits_only_what_reduces(case: Case) -> Breach | None:
 
 def permits_one_entry_at_a_time(case: Case) -> Breach | None:
     """No entry of the same strategy, symbol and side is approved, on its way or resting."""
-    intent = case.intent
+    intent, symbol = case.intent, case.intent.symbol
     for item in case.snapshot.pending:
-        same = (item.strategy, item.symbol, item.side) == (intent.strategy, intent.symbol, intent.side)
-        if same and item.intent_id != intent.intent_id:
+        is_same = item.symbol == symbol and item.strategy == intent.strategy and item.side is intent.side
+        if is_same and item.intent_id != intent.intent_id:
             return breach(ReasonCode.DUPLICATE_INTENT, measured=f"{item.stage.value} {item.intent_id}")
     return None
 
@@ -73,7 +76,8 @@ def permits_clean_symbols(case: Case) -> Breach | None:
 
 def permits_protected_positions(case: Case) -> Breach | None:
     """What is held on the symbol has a stop verified at the venue before more is added."""
+    symbol = case.intent.symbol
     for item in case.snapshot.positions:
-        if item.symbol == case.intent.symbol and item.quantity != 0 and item.stop_price is None:
+        if item.symbol == symbol and item.stop_price is None and item.quantity:
             return breach(ReasonCode.POSITION_UNPROTECTED, measured=item.quantity)
     return None

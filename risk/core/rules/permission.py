@@ -2,7 +2,7 @@
 
 from risk.core.reasons import ReasonCode
 from risk.core.rules.case import Case, LimitedCase, breach
-from risk.core.values import Breach, Intent, PendingStage, RiskLevel
+from risk.core.values import Breach, PendingStage, RiskLevel
 from trading.core.values import OrderPurpose, TradingStateName
 
 # Who may still remove risk while HALTED (RISK.md part 2): protections, the stop's own sweep, a person.
@@ -15,19 +15,9 @@ SAFETY_PURPOSES = frozenset(
     }
 )
 OPERATOR = "operator"
+ACTIVE, APPROVED, CRITICAL = TradingStateName.ACTIVE, PendingStage.APPROVED, RiskLevel.CRITICAL
 # The order, its stop and its target.
 MESSAGES_PER_ENTRY = 3
-
-
-def list_scopes(intent: Intent) -> tuple[str, ...]:
-    """Every scope whose state binds the order, widest first."""
-    return (
-        "all",
-        f"venue:{intent.venue}",
-        f"account:{intent.account}",
-        f"strategy:{intent.strategy}",
-        f"symbol:{intent.symbol}",
-    )
 
 
 def permits_known_accounts(case: Case) -> Breach | None:
@@ -45,14 +35,18 @@ def permits_known_accounts(case: Case) -> Breach | None:
 def find_strictest(case: Case) -> tuple[str, TradingStateName]:
     """The strictest state over the order's scopes and the widest scope that has it; no row is HALTED."""
     known = {item.scope: item.state for item in case.snapshot.states}
-    states = [(scope, known.get(scope, TradingStateName.HALTED)) for scope in list_scopes(case.intent)]
+    states = [(scope, known.get(scope, TradingStateName.HALTED)) for scope in case.scopes]
     return max(states, key=lambda item: item[1].strictness)
 
 
 def permits_active_scopes(case: Case) -> Breach | None:
     """Adding risk needs every scope ACTIVE (strictest wins). Source: RISK.md part 2, FIX TradingState."""
+    states = case.snapshot.states
+    active = {item.scope for item in states if item.state is ACTIVE}
+    if len(active) == len(states) and active.issuperset(case.scopes):
+        return None
     scope, state = find_strictest(case)
-    if state is TradingStateName.ACTIVE:
+    if state is ACTIVE:
         return None
     halted = state is TradingStateName.HALTED
     code = ReasonCode.STATE_HALTED if halted else ReasonCode.STATE_REDUCING
@@ -80,9 +74,9 @@ def permits_living_permits(case: Case) -> Breach | None:
             measured=permit.environment.value,
             limit=case.snapshot.environment.value,
         )
-    overdue = case.snapshot.wall_at - permit.lease_expires_at
-    if overdue.total_seconds() < 0:
+    if case.snapshot.wall_at < permit.lease_expires_at:
         return None
+    overdue = case.snapshot.wall_at - permit.lease_expires_at
     return breach(ReasonCode.PERMIT_EXPIRED, measured=overdue, limit="lease in the future")
 
 
@@ -103,10 +97,10 @@ def permits_the_permitted_profile(case: LimitedCase) -> Breach | None:
     permit = case.snapshot.permit
     if permit is None:
         return breach(ReasonCode.PERMIT_MISSING, measured=case.intent.account)
-    judged = (case.limits.profile, case.limits.digest)
-    permitted = (permit.profile, permit.limit_set_digest)
-    if judged == permitted:
+    limits = case.limits
+    if limits.profile == permit.profile and limits.digest == permit.limit_set_digest:
         return None
+    judged, permitted = (limits.profile, limits.digest), (permit.profile, permit.limit_set_digest)
     return breach(ReasonCode.PERMIT_MISMATCH, measured=" ".join(judged), limit=" ".join(permitted))
 
 
@@ -118,7 +112,7 @@ def permits_calm_global_risk(case: LimitedCase) -> Breach | None:
     age = case.snapshot.wall_at - known.checked_at
     if age > case.limits.max_global_risk_age:
         return breach(ReasonCode.GLOBAL_RISK_STALE, measured=age, limit=case.limits.max_global_risk_age)
-    if known.level is RiskLevel.CRITICAL:
+    if known.level is CRITICAL:
         return breach(ReasonCode.GLOBAL_RISK_CRITICAL, measured=known.level.value, limit="WARNING")
     return None
 
@@ -131,11 +125,11 @@ def permits_message_rate(case: LimitedCase) -> Breach | None:
     sent = case.snapshot.messages_last_minute
     if sent is None:
         return breach(ReasonCode.MESSAGE_RATE_UNKNOWN)
-    intent_id = case.intent.intent_id
-    waiting = sum(
-        item.stage is PendingStage.APPROVED and item.intent_id != intent_id for item in case.snapshot.pending
-    )
-    count, limit = sent + (waiting + 1) * MESSAGES_PER_ENTRY, case.limits.max_orders_per_minute
+    intent_id, count, limit = case.intent.intent_id, sent, case.limits.max_orders_per_minute
+    count += MESSAGES_PER_ENTRY
+    for item in case.snapshot.pending:
+        if item.stage is APPROVED and item.intent_id != intent_id:
+            count += MESSAGES_PER_ENTRY
     return None if count <= limit else breach(ReasonCode.MESSAGE_RATE, measured=count, limit=limit)
 
 
@@ -156,7 +150,7 @@ def permits_unthrottled_strategies(case: LimitedCase) -> Breach | None:
 def permits_new_signals(case: LimitedCase) -> Breach | None:
     """The signal is newer than the last one on which the strategy entered the symbol on this side."""
     activity, intent = case.snapshot.activity, case.intent
-    if activity is None or activity.last_signal_at is None or activity.last_side != intent.side.value:
+    if activity is None or activity.last_signal_at is None or activity.last_side != intent.side:
         return None
     if intent.signal_at > activity.last_signal_at:
         return None

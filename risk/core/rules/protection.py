@@ -2,7 +2,7 @@
 
 from decimal import ROUND_UP, Decimal
 
-from risk.core.measures import entry_price
+from risk.core.measures import BUY, ZERO, entry_price
 from risk.core.reasons import ReasonCode
 from risk.core.rules.case import RATIO_PLACES, Case, LimitedCase, breach, plain, ratio
 from risk.core.values import Breach
@@ -15,10 +15,12 @@ def permits_stops_in_the_band(case: LimitedCase) -> Breach | None:
         return breach(ReasonCode.STOP_LOSS_MISSING)
     if entry is None:
         return breach(ReasonCode.PRICE_UNKNOWN, measured=case.intent.symbol)
-    distance = (entry - stop) * case.intent.side.sign
-    if distance <= 0:
+    distance = entry - stop if case.intent.side is BUY else stop - entry
+    if distance <= ZERO:
         return breach(ReasonCode.STOP_LOSS_WRONG_SIDE, measured=stop, limit=entry)
     least, most = case.limits.min_stop_ratio, case.limits.max_stop_ratio
+    if least * entry <= distance <= most * entry:
+        return None
     return _outside_band(ReasonCode.STOP_LOSS_OUTSIDE_BAND, distance, entry, least, most)
 
 
@@ -29,10 +31,12 @@ def permits_targets_in_the_band(case: LimitedCase) -> Breach | None:
         return breach(ReasonCode.TAKE_PROFIT_MISSING)
     if entry is None:
         return breach(ReasonCode.PRICE_UNKNOWN, measured=case.intent.symbol)
-    distance = (target - entry) * case.intent.side.sign
-    if distance <= 0:
+    distance = target - entry if case.intent.side is BUY else entry - target
+    if distance <= ZERO:
         return breach(ReasonCode.TAKE_PROFIT_WRONG_SIDE, measured=target, limit=entry)
     least, most = case.limits.min_target_ratio, case.limits.max_target_ratio
+    if least * entry <= distance <= most * entry:
+        return None
     return _outside_band(ReasonCode.TAKE_PROFIT_OUTSIDE_BAND, distance, entry, least, most)
 
 
@@ -42,20 +46,21 @@ def permits_stops_before_liquidation(case: LimitedCase) -> Breach | None:
     The setting's ratio is half the liquidation distance under the leverage read back; it may have
     been chosen for another stop. Unknown denies.
     """
-    intent, setting, prices = case.intent, case.snapshot.setting, case.snapshot.prices
-    if intent.stop_loss is None:
+    stop, setting, prices = case.intent.stop_loss, case.snapshot.setting, case.snapshot.prices
+    if stop is None:
         return breach(ReasonCode.STOP_LOSS_MISSING)
     if prices is None:
-        return breach(ReasonCode.PRICE_UNKNOWN, measured=intent.symbol)
+        return breach(ReasonCode.PRICE_UNKNOWN, measured=case.intent.symbol)
     if setting is None or setting.max_stop_ratio is None:
         text = "how far a stop may be from entry under the venue's leverage is not known"
-        return breach(ReasonCode.VENUE_SETTING_UNKNOWN, measured=intent.symbol, text=text)
-    entries = (prices.mark, entry_price(intent.side, intent.price, prices.mark, case.limits))
-    widest = max(abs(entry - intent.stop_loss) / entry for entry in entries)
-    if widest <= setting.max_stop_ratio:
+        return breach(ReasonCode.VENUE_SETTING_UNKNOWN, measured=case.intent.symbol, text=text)
+    mark, limit = prices.mark, setting.max_stop_ratio
+    entry = entry_price(case.intent.side, case.intent.price, mark, case.limits)
+    here, there = abs(mark - stop) / mark, abs(entry - stop) / entry
+    if here <= limit and there <= limit:
         return None
-    measured = widest.quantize(RATIO_PLACES, rounding=ROUND_UP)
-    return breach(ReasonCode.LIQUIDATION_TOO_NEAR, measured=measured, limit=setting.max_stop_ratio)
+    measured = max(here, there).quantize(RATIO_PLACES, rounding=ROUND_UP)
+    return breach(ReasonCode.LIQUIDATION_TOO_NEAR, measured=measured, limit=limit)
 
 
 def permits_the_protection_in_force(case: Case) -> Breach | None:
@@ -64,11 +69,11 @@ def permits_the_protection_in_force(case: Case) -> Breach | None:
     One stop closes the whole position and it stays where the first entry put it (RISK.md rule 5):
     the joined part is judged by what will rest, not by a wish. An unknown stop or target denies.
     """
-    intent = case.intent
-    wanted = (intent.stop_loss, intent.take_profit)
+    intent, symbol, venue = case.intent, case.intent.symbol, case.intent.venue
     for item in case.snapshot.positions:
-        if (item.symbol, item.venue) != (intent.symbol, intent.venue):
+        if item.symbol != symbol or item.venue != venue:
             continue
+        wanted = (intent.stop_loss, intent.take_profit)
         if item.stop_price is None:
             return breach(ReasonCode.POSITION_UNPROTECTED, measured=item.quantity)
         if wanted != (item.stop_price, item.target_price):
@@ -84,7 +89,5 @@ def _show_pair(stop: Decimal | None, target: Decimal | None) -> str:
 
 def _outside_band(
     code: ReasonCode, distance: Decimal, entry: Decimal, least: Decimal, most: Decimal
-) -> Breach | None:
-    if least * entry <= distance <= most * entry:
-        return None
+) -> Breach:
     return breach(code, measured=ratio(distance, entry), limit=f"{plain(least)} to {plain(most)}")

@@ -1,12 +1,14 @@
 """What is asked: is it an order at all, and one that the instrument can take?"""
 
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 
 from risk.core.measures import ZERO
 from risk.core.reasons import ReasonCode
 from risk.core.rules.case import Case, LimitedCase, breach, plain
-from risk.core.values import Breach
+from risk.core.values import Breach, Intent
 from trading.core.values import OrderPurpose, OrderType
+
+ENTRY, LIMIT, MARKET = OrderPurpose.ENTRY, OrderType.LIMIT, OrderType.MARKET
 
 
 def permits_real_numbers(case: Case) -> Breach | None:
@@ -16,24 +18,26 @@ def permits_real_numbers(case: Case) -> Breach | None:
     that the rest is not run.
     """
     intent = case.intent
-    numbers = {
-        "quantity": intent.quantity,
-        "price": intent.price,
-        "stop_loss": intent.stop_loss,
-        "take_profit": intent.take_profit,
-    }
-    for name, number in numbers.items():
-        if number is not None and not (number.is_finite() and number > 0):
-            return breach(ReasonCode.INTENT_INVALID, measured=f"{name} {number}", limit="finite, above 0")
-    if intent.order_type is OrderType.LIMIT and intent.price is None:
+    for number in (intent.quantity, intent.price, intent.stop_loss, intent.take_profit):
+        if number is not None and not (number.is_finite() and number > ZERO):
+            return _name_unreal(intent)
+    if intent.price is None and intent.order_type is LIMIT:
         return breach(ReasonCode.INTENT_INVALID, measured="price missing", limit="a limit order has a price")
     return None
+
+
+def _name_unreal(intent: Intent) -> Breach:
+    """The first number that is not finite and > 0."""
+    numbers = [(name, getattr(intent, name)) for name in ("quantity", "price", "stop_loss", "take_profit")]
+    known = [item for item in numbers if item[1] is not None]
+    name, number = next(item for item in known if not (item[1].is_finite() and item[1] > ZERO))
+    return breach(ReasonCode.INTENT_INVALID, measured=f"{name} {number}", limit="finite, above 0")
 
 
 def permits_matching_purpose(case: Case) -> Breach | None:
     """An entry is not reduce-only; everything else is. Source: the order table's own constraint."""
     intent = case.intent
-    if (intent.purpose is OrderPurpose.ENTRY) != intent.reduce_only:
+    if (intent.purpose is ENTRY) != intent.reduce_only:
         return None
     return breach(
         ReasonCode.PURPOSE_MISMATCH,
@@ -44,7 +48,7 @@ def permits_matching_purpose(case: Case) -> Breach | None:
 def permits_plain_entries(case: Case) -> Breach | None:
     """An entry is a market or a limit order; resting stop-entries are not offered."""
     order_type = case.intent.order_type
-    if order_type in {OrderType.MARKET, OrderType.LIMIT}:
+    if order_type is MARKET or order_type is LIMIT:
         return None
     return breach(ReasonCode.ORDER_TYPE_NOT_ALLOWED, measured=order_type.value, limit="market, limit")
 
@@ -62,7 +66,7 @@ def permits_known_instruments(case: Case) -> Breach | None:
 def permits_whole_lots(case: Case) -> Breach | None:
     """quantity = n x lot. Source: venue filter LOT_SIZE. Unknown filters are another rule's."""
     instrument = case.snapshot.instrument
-    if instrument is None or case.quantity % instrument.lot_size == 0:
+    if instrument is None or not case.quantity % instrument.lot_size:
         return None
     return breach(ReasonCode.LOT_SIZE, measured=case.quantity, limit=instrument.lot_size)
 
@@ -72,9 +76,10 @@ def permits_prices_on_the_tick(case: Case) -> Breach | None:
     instrument, intent = case.snapshot.instrument, case.intent
     if instrument is None:
         return None
+    tick = instrument.tick_size
     for price in (intent.price, intent.stop_loss, intent.take_profit):
-        if price is not None and price % instrument.tick_size != 0:
-            return breach(ReasonCode.TICK_SIZE, measured=price, limit=instrument.tick_size)
+        if price is not None and price % tick:
+            return breach(ReasonCode.TICK_SIZE, measured=price, limit=tick)
     return None
 
 
@@ -83,9 +88,10 @@ def permits_prices_in_range(case: Case) -> Breach | None:
     instrument, intent = case.snapshot.instrument, case.intent
     if instrument is None:
         return breach(ReasonCode.INSTRUMENT_UNKNOWN, measured=intent.symbol)
+    lowest, highest = instrument.min_price, instrument.max_price
     for price in (intent.price, intent.stop_loss, intent.take_profit):
-        if price is not None and not instrument.min_price <= price <= instrument.max_price:
-            limit = f"{plain(instrument.min_price)} to {plain(instrument.max_price)}"
+        if price is not None and not lowest <= price <= highest:
+            limit = f"{plain(lowest)} to {plain(highest)}"
             return breach(ReasonCode.PRICE_OUT_OF_RANGE, measured=price, limit=limit)
     return None
 
@@ -105,8 +111,7 @@ def permits_venue_quantity(case: Case) -> Breach | None:
     instrument = case.snapshot.instrument
     if instrument is None:
         return breach(ReasonCode.INSTRUMENT_UNKNOWN, measured=case.intent.symbol)
-    market = case.intent.order_type is OrderType.MARKET
-    limit = instrument.max_market_quantity if market else instrument.max_quantity
+    limit = instrument.max_market_quantity if case.intent.order_type is MARKET else instrument.max_quantity
     if case.quantity <= limit:
         return None
     return breach(ReasonCode.QUANTITY_ABOVE_MAXIMUM, measured=case.quantity, limit=limit)
@@ -125,33 +130,32 @@ def permits_enough_notional(case: Case) -> Breach | None:
     return breach(ReasonCode.NOTIONAL_BELOW_MINIMUM, measured=notional, limit=instrument.min_notional)
 
 
-def smallest_legal_quantity(case: Case) -> Decimal | None:
-    """The smallest whole number of lots above both venue minima; None if filters or price are unknown."""
-    instrument, price = case.snapshot.instrument, case.reference_price
-    if instrument is None or price is None or price <= 0:
-        return None
-    least = max(instrument.min_quantity, instrument.min_notional / price, instrument.lot_size)
-    lots = (least / instrument.lot_size).to_integral_value(rounding=ROUND_CEILING)
-    return lots * instrument.lot_size
-
-
 def permits_tradable_instruments(case: LimitedCase) -> Breach | None:
     """Some legal size fits under the caps: min size x price <= min(max position, share x E_r), USDT.
 
     Not to be confused with rounding: at this profile no quantity at all would do (RISK.md rule 10;
     BTCUSDT at MICRO: lot 0.001, minimum $100, cap $100).
     """
-    smallest, price = smallest_legal_quantity(case), case.count_price
+    smallest, price = case.ground.least, case.count_price
     if smallest is None or price is None:
         missing = case.snapshot.instrument is None
         code = ReasonCode.INSTRUMENT_UNKNOWN if missing else ReasonCode.PRICE_UNKNOWN
         return breach(code, measured=case.intent.symbol)
-    cap = case.limits.max_position_notional
-    if case.equity is not None:
-        cap = min(cap, case.limits.max_symbol_share_ratio * max(case.equity, ZERO))
-    if smallest * price <= cap:
-        return None
-    needed = plain((smallest * price).quantize(Decimal("0.01")))
+    cap, notional = _cap(case), smallest * price
+    return None if notional <= cap else _untradable(case, smallest, notional, cap)
+
+
+def _cap(case: LimitedCase) -> Decimal:
+    """The most that one symbol may be worth, USDT."""
+    cap, equity = case.limits.max_position_notional, case.equity
+    if equity is None:
+        return cap
+    share = case.limits.max_symbol_share_ratio * equity if equity > ZERO else ZERO
+    return share if share < cap else cap
+
+
+def _untradable(case: LimitedCase, smallest: Decimal, notional: Decimal, cap: Decimal) -> Breach:
+    needed = plain(notional.quantize(Decimal("0.01")))
     text = (
         f"the smallest order of {case.intent.symbol} is {plain(smallest)} = {needed} USDT, above the cap of"
         f" {plain(cap)} USDT at {case.limits.profile}: trade another symbol or a larger profile"

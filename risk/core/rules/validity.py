@@ -1,19 +1,18 @@
 """Are the facts and limits numbers at all? NaN compares with nothing and must not slip through."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from operator import attrgetter
-from typing import Any
 
+from risk.core.measures import ZERO
 from risk.core.reasons import ReasonCode
 from risk.core.rules.case import breach
 from risk.core.values import Breach, Limits, Snapshot
 from trading.core.values import Instrument
 
 Named = tuple[str, Decimal | None]
-
 
 # Which numbers of which fact are > 0, and which are only finite. None is another rule's.
 _POSITIVE_PARTS = {
@@ -41,42 +40,70 @@ _FINITE_PARTS = {
 _FINITE_ITEMS = {
     "anchors": ("equity", "net_flow"),
     "positions": ("quantity", "mark"),
-    "correlations": ("value", "value"),
-    "allotments": ("max_notional", "max_notional"),
-    "overrides": ("value", "value"),
+    "correlations": ("value",),
+    "allotments": ("max_notional",),
+    "overrides": ("value",),
 }
 Numbers = Mapping[str, tuple[str, ...]]
-_Readers = tuple[tuple[str, bool, Callable[[Any], tuple[Decimal | None, ...]]], ...]
-
-
-def _make_readers(parts: Numbers, items: Numbers) -> _Readers:
-    one = [(name, False, attrgetter(*numbers)) for name, numbers in parts.items()]
-    many = [(name, True, attrgetter(*numbers)) for name, numbers in items.items()]
-    return (*one, *many)
-
-
-_POSITIVE_READERS = _make_readers(_POSITIVE_PARTS, _POSITIVE_ITEMS)
-_FINITE_READERS = _make_readers(_FINITE_PARTS, _FINITE_ITEMS)
+# What the tables above name, read as tuples.
+_read_filters = attrgetter(*_POSITIVE_PARTS["instrument"])
+_read_prices = attrgetter(*_POSITIVE_PARTS["prices"])
+_read_position = attrgetter(*_POSITIVE_ITEMS["positions"])
+_read_pending = attrgetter(*_POSITIVE_ITEMS["pending"])
+_read_depth = attrgetter(*_FINITE_PARTS["prices"])
+_read_balance = attrgetter(*_FINITE_PARTS["balance"])
+_read_value, _read_quantity = attrgetter("value"), attrgetter("quantity")
+_read_allotment = attrgetter("max_notional")
+_is_finite = Decimal.is_finite
 
 
 def permits_real_facts(snapshot: Snapshot) -> Breach | None:
     """Every known fact is finite; prices, filters and pending quantities are also > 0."""
-    if _are_real(_read(snapshot, _POSITIVE_READERS)) and _are_finite(_read(snapshot, _FINITE_READERS)):
-        return None
-    positive = _first(_name(snapshot, _POSITIVE_PARTS, _POSITIVE_ITEMS), lowest=Decimal(0))
+    try:
+        if _is_positive(_list_positive(snapshot)) and all(map(_is_finite, _list_finite(snapshot))):
+            return None
+    except TypeError:
+        # Something that is not even a Decimal: the slow way knows what may be.
+        pass
+    positive = _first(_name(snapshot, _POSITIVE_PARTS, _POSITIVE_ITEMS), lowest=ZERO)
     return positive or _first(_name(snapshot, _FINITE_PARTS, _FINITE_ITEMS), lowest=None)
 
 
-def _read(snapshot: Snapshot, readers: _Readers) -> list[Decimal]:
+def _is_positive(numbers: list[Decimal]) -> bool:
+    return not numbers or (all(map(_is_finite, numbers)) and min(numbers) > ZERO)
+
+
+def _list_positive(snapshot: Snapshot) -> list[Decimal]:
+    """The known numbers that must be > 0."""
     found: list[Decimal | None] = []
-    for name, is_many, read in readers:
-        fact = getattr(snapshot, name)
-        if is_many:
-            for item in fact:
-                found += read(item)
-        elif fact is not None:
-            found += read(fact)
+    if snapshot.instrument is not None:
+        found += _read_filters(snapshot.instrument)
+    if snapshot.prices is not None:
+        found += _read_prices(snapshot.prices)
+    for position in snapshot.positions:
+        found += _read_position(position)
+    for pending in snapshot.pending:
+        found += _read_pending(pending)
     return [number for number in found if number is not None]
+
+
+def _list_finite(snapshot: Snapshot) -> Iterable[Decimal]:
+    """The other known numbers, without the zeros."""
+    found: list[Decimal | None] = [*map(_read_value, snapshot.correlations)]
+    found += map(_read_allotment, snapshot.allotments)
+    found += map(_read_value, snapshot.overrides)
+    found += map(_read_quantity, snapshot.positions)
+    for anchor in snapshot.anchors:
+        found += (anchor.equity, anchor.net_flow)
+    if snapshot.instrument is not None:
+        found.append(snapshot.instrument.min_price)
+    if snapshot.prices is not None:
+        found += _read_depth(snapshot.prices)
+    if snapshot.setting is not None:
+        found += (snapshot.setting.max_stop_ratio, Decimal(snapshot.setting.leverage))
+    if snapshot.balance is not None:
+        found += _read_balance(snapshot.balance)
+    return filter(None, found)
 
 
 def _name(snapshot: Snapshot, parts: Numbers, items: Numbers) -> Iterator[Named]:
@@ -95,21 +122,17 @@ _MAY_BE_ZERO = frozenset({"taker_fee_ratio", "major_slippage_ratio", "other_slip
 _NAMES = tuple(field.name for field in fields(Limits) if field.name not in {"digest", "profile"})
 
 
-def _reader_of(kind: type) -> Callable[[Any], tuple[Any, ...]]:
-    names = (field.name for field in fields(Limits) if field.type is kind)
-    return attrgetter(*(name for name in names if name not in _MAY_BE_ZERO))
-
-
-_read_numbers, _read_counts, _read_ages = _reader_of(Decimal), _reader_of(int), _reader_of(timedelta)
-_read_costs = attrgetter(*sorted(_MAY_BE_ZERO))
-
-
 def permits_real_limits(limits: Limits) -> Breach | None:
     """Every limit is finite and > 0; fees and slippage may be 0."""
-    costs = _read_costs(limits)
-    are_real = _are_real(_read_numbers(limits)) and _are_finite(costs) and min(costs) >= 0
-    if are_real and min(_read_counts(limits)) > 0 and min(_read_ages(limits)) > timedelta(0):
+    if limits.is_proven:
         return None
+    found = _find_unreal(limits)
+    if found is None:
+        limits.prove()
+    return found
+
+
+def _find_unreal(limits: Limits) -> Breach | None:
     for name in _NAMES:
         number = getattr(limits, name)
         if isinstance(number, timedelta):
@@ -118,23 +141,6 @@ def permits_real_limits(limits: Limits) -> Breach | None:
         if not is_real or (number == 0 and name not in _MAY_BE_ZERO):
             return breach(ReasonCode.LIMITS_INVALID, measured=f"{name} {number}", limit="finite, above 0")
     return None
-
-
-def _are_real(numbers: Sequence[Decimal]) -> bool:
-    """Whether all are finite and > 0: one sum and one minimum instead of many questions."""
-    try:
-        return not numbers or (_are_finite(numbers) and min(numbers) > 0)
-    except InvalidOperation:
-        # NaN compares with nothing.
-        return False
-
-
-def _are_finite(numbers: Sequence[Decimal]) -> bool:
-    """Whether all are finite: a NaN or an infinity stays in the sum, or does not add up."""
-    try:
-        return Decimal(sum(numbers)).is_finite()
-    except InvalidOperation:
-        return False
 
 
 def has_real_filters(instrument: Instrument) -> bool:

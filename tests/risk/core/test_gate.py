@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.core.gate import decide, max_entry_quantity
+from risk.core.gate import bisect_lots, decide, max_entry_quantity
 from risk.core.reasons import ReasonCode
-from risk.core.rules.registry import BOOK_RULES
+from risk.core.rules.case import LimitedCase, smallest_legal_quantity, with_quantity
+from risk.core.rules.excess import EXCESSES
+from risk.core.rules.registry import BOOK_RULES, ENTRY_SIZE_RULES, SIZE_RULES
 from risk.core.values import AnchorName, CorrelationFacts, Decision, Limits, ScopeState, Snapshot
 from tests.risk import build
 from tests.risk.build import exit_intent, intent, limits, loose_limits, position, snapshot
@@ -467,6 +469,80 @@ def test_the_largest_quantity_is_allowed_and_one_lot_more_is_denied(asked, known
     if most > 0:
         assert decide(replace(asked, quantity=most), known, caps).allowed
     assert not decide(replace(asked, quantity=most + lot), known, caps).allowed
+
+
+# What may bind, alone or together with others.
+CAPS = {
+    "max_position_notional": st.integers(5, 2000).map(D),
+    "max_symbol_share_ratio": st.decimals("0.01", "1", places=3),
+    "max_leverage": st.decimals("0.02", "2", places=2),
+    "max_gross_exposure": st.integers(5, 3000).map(D),
+    "max_net_exposure": st.integers(5, 3000).map(D),
+    "max_margin_ratio": st.decimals("0.01", "0.9", places=3),
+    "max_depth_share_ratio": st.decimals("0.1", "5", places=1),
+    "max_trade_risk_ratio": st.decimals("0.0002", "0.03", places=4),
+    "max_portfolio_risk_ratio": st.decimals("0.0002", "0.1", places=4),
+    "max_bet_risk_ratio": st.decimals("0.0002", "0.03", places=4),
+    "max_capital_loss_ratio": st.decimals("0.005", "0.5", places=3),
+    "max_daily_loss_ratio": st.decimals("0.0005", "0.05", places=4),
+    "max_weekly_loss_ratio": st.decimals("0.0005", "0.05", places=4),
+}
+DESKS = st.lists(st.sampled_from(sorted(CAPS)), min_size=1, max_size=4, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: CAPS[name] for name in names})
+)
+LOTS = st.sampled_from([D("0.01"), D("0.03"), D("0.001"), D(1)])
+BOUNDS = st.sampled_from([D(1_000_000), D("1.37"), D(40)])
+
+
+def halve(case: LimitedCase) -> Decimal:
+    """The largest quantity by every size rule and nothing but halving."""
+    instrument, price, least = case.snapshot.instrument, case.count_price, smallest_legal_quantity(case)
+    lot, rules = instrument.lot_size, (*ENTRY_SIZE_RULES, *SIZE_RULES)
+    low = int(least / lot)
+    high = int(min(instrument.max_quantity, case.limits.max_position_notional / price) / lot)
+    allows = [not any(rule(with_quantity(case, lots * lot)) for rule in rules) for lots in (low, high)]
+    if high < low or allows == [False, False]:
+        return D(0)
+    return (high if allows[1] else bisect_lots(case, rules, low, high)) * lot
+
+
+@given(asked=ENTRIES, known=books(), caps=DESKS, lot=LOTS, bound=BOUNDS)
+def test_the_straight_line_finds_what_halving_finds(asked, known, caps, lot, bound):
+    instrument = build.instrument(lot_size=lot, max_market_quantity=bound)
+    case = build.case(asked, replace(known, instrument=instrument), loose_limits(**caps))
+    assert max_entry_quantity(case) == halve(case)
+
+
+def test_an_order_of_the_largest_position_has_no_line_and_is_halved():
+    caps = loose_limits(max_position_notional=D(150), max_portfolio_risk_ratio=D("0.003"))
+    case = build.case(intent(quantity=D(1)), snapshot(), caps)
+    assert max_entry_quantity(case) == halve(case) == D("0.61")
+
+
+def test_no_quantity_lies_between_a_large_minimum_and_a_small_position():
+    assert max_entry_quantity(build.case(limited=limits(max_position_notional=D(1)))) == 0
+
+
+def test_an_order_far_above_every_limit_finds_the_largest_one_too():
+    caps = loose_limits(max_position_notional=D(9000), max_portfolio_risk_ratio=D("0.003"))
+    case = build.case(intent(quantity=D(5000)), snapshot(), caps)
+    assert max_entry_quantity(case) == halve(case) == D("0.61")
+
+
+def test_every_limit_of_size_has_its_straight_line():
+    """Else the answer stays right, but is slow to come."""
+    assert set(SIZE_RULES) <= EXCESSES.keys()
+
+
+def test_the_kink_between_two_sides_does_not_mislead_the_straight_line():
+    # Shorts of 30 wait; the asked 0.1 adds nothing to the worst side until it overtakes them.
+    waiting = build.pending(symbol="SOLUSDT", side=Side.SELL, quantity=D(30), price=D(150), mark=D(150))
+    case = build.case(
+        intent(quantity=D("0.1")),
+        snapshot(pending=(replace(waiting, strategy="trend"),)),
+        loose_limits(max_gross_exposure=D(7000), max_position_notional=D(90_000)),
+    )
+    assert max_entry_quantity(case) == halve(case) == D("46.66")
 
 
 @given(known=books(), caps=LADDER)

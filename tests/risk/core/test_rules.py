@@ -9,7 +9,7 @@ import pytest
 
 from risk.core.reasons import DESCRIPTIONS, ReasonCode
 from risk.core.rules import book, facts, market, ownership, permission, protection, request
-from risk.core.rules.case import open_case, plain, ratio
+from risk.core.rules.case import open_case, plain, ratio, smallest_legal_quantity
 from risk.core.rules.registry import (
     BOOK_RULES,
     ENTRY_RULES,
@@ -26,6 +26,7 @@ from risk.core.values import (
     PendingStage,
     ReconciliationFacts,
     RiskLevel,
+    ScopeState,
 )
 from tests.risk import build
 from tests.risk.build import MARKET_AT, WALL_AT, case, intent, limits, loose_limits, snapshot
@@ -1076,7 +1077,7 @@ def test_rules_about_the_grid_leave_an_unknown_instrument_to_its_own_rule():
     unknown = known(instrument=None)
     assert request.permits_whole_lots(unknown) is None
     assert request.permits_prices_on_the_tick(unknown) is None
-    assert request.smallest_legal_quantity(unknown) is None
+    assert smallest_legal_quantity(unknown) is None
 
 
 def test_a_rule_says_what_it_does():
@@ -1164,3 +1165,25 @@ def test_numbers_are_shown_plainly():
     assert plain(D("NaN")) == "NaN"
     assert plain(timedelta(seconds=61.5)) == "61.500 s"
     assert ratio(D(1), D(0)) == 0
+
+
+def test_whole_numbers_that_are_no_decimals_are_numbers():
+    assert permits_real_facts(snapshot(balance=build.balance(equity=1100))) is None
+
+
+def test_a_state_of_a_scope_that_does_not_bind_the_order_is_no_matter():
+    foreign = ScopeState(scope="symbol:XRPUSDT", state=HALTED, row_id=9, version=1)
+    assert permission.permits_active_scopes(known(states=(*build.states(), foreign))) is None
+    assert permission.permits_active_scopes(known(states=(foreign, *build.states()[1:]))) is not None
+
+
+def test_limits_are_proven_once_and_a_changed_copy_is_not():
+    proven = limits()
+    assert not proven.is_proven
+    assert permits_real_limits(proven) is None
+    assert proven.is_proven
+    assert proven == limits()
+    changed = replace(proven, max_leverage=D("NaN"))
+    assert not changed.is_proven
+    assert permits_real_limits(changed) is not None
+    assert not changed.is_proven
