@@ -1,22 +1,33 @@
-"""The one statement that claims an approved intent (RISK.md 3.2) and the fence before the request.
+"""The one statement that claims an approved intent (RISK.md 3.2) and the fence around its request.
 
 It locks the intent, takes the trading states of every scope and the permit FOR SHARE, so that a trip
 or a newer permit either is seen here or waits for us, reads the clock after the locks, and only
 where every condition holds moves the intent to DISPATCHED, adds the order as SENDING and counts it.
+
+Claiming and sending are two things: connecting to the venue lies between. So an entry's request starts
+under the same locks once more, held until its bytes are with the operating system.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import Error, OperationalError, connection, transaction
+from psycopg.errors import LockNotAvailable
 
 from trading import models
 from trading.core.ids import make_client_order_id
 from trading.core.values import OrderPurpose, Scope
 from trading.dispatch.messages import AGAIN
+from trading.venues.gateway import NotPermitted
+
+logger = logging.getLogger(__name__)
 
 # The price that the order would meet is at most this old, on the wall and (times speed) in the market.
 MAX_PRICE_AGE = timedelta(seconds=5)
@@ -24,6 +35,9 @@ MAX_PRICE_AGE = timedelta(seconds=5)
 PUBLISHED_EVERY = timedelta(seconds=10)
 # How far mark may have moved since the decision, and a limit price may lie through it.
 COLLAR_RATIO = Decimal("0.005")
+# How long a request that starts may keep a trip waiting, and how long it waits for one itself.
+MAX_HOLD = timedelta(seconds=1)
+MAX_FENCE_WAIT = timedelta(milliseconds=500)
 OPERATOR = "operator"
 REMOVING_RISK_ALWAYS = (
     OrderPurpose.STOP_LOSS,
@@ -48,10 +62,11 @@ intent AS MATERIALIZED (
   SELECT i.*, i.purpose = 'entry' AS adds, (i.purpose = ANY (%(always)s) OR i.source = %(operator)s) AS free
   FROM trading_orderintent i WHERE i.id = %(intent_id)s {lock}
 ), states AS MATERIALIZED (
-  SELECT s.state FROM trading_tradingstate s WHERE s.scope = ANY (%(scopes)s) FOR SHARE
+  SELECT s.state FROM trading_tradingstate s WHERE s.scope = ANY (%(scopes)s) {after} FOR SHARE
 ), permit AS MATERIALIZED (
   SELECT p.fencing_token, p.lease_expires_at, p.limit_set_digest FROM trading_permit p
-  WHERE p.account_id = %(account_id)s AND p.active AND p.environment = %(environment)s FOR SHARE
+  WHERE p.account_id = %(account_id)s AND p.active AND p.environment = %(environment)s
+  {after} FOR SHARE
 ), held AS MATERIALIZED (
   SELECT count(*) FILTER (WHERE s.state = 'ACTIVE') AS active,
     count(*) FILTER (WHERE s.state IN ('ACTIVE', 'REDUCING')) AS reducing FROM states s
@@ -96,7 +111,7 @@ PRICED = """
 """
 
 CLAIM = f"""
-WITH {FENCE.format(lock="FOR UPDATE")}, verdict AS MATERIALIZED (
+WITH {FENCE.format(lock="FOR UPDATE", after="")}, verdict AS MATERIALIZED (
   SELECT m.wall_at, m.market_at, CASE
     WHEN i.state <> 'approved' OR i.decision_id IS NULL OR NOT EXISTS (
       SELECT 1 FROM risk_decision r WHERE r.id = i.decision_id AND r.intent_id = i.id AND r.allowed
@@ -143,8 +158,23 @@ SELECT v.code, (SELECT id FROM placed) FROM verdict v
 """  # noqa: S608 - made of the constants above
 
 STILL_PERMITTED = f"""
-WITH {FENCE.format(lock="")}
+WITH {FENCE.format(lock="", after="")}
 SELECT CASE {PERMITTED} ELSE '' END FROM intent i CROSS JOIN market m LEFT JOIN permit p ON true
+"""  # noqa: S608 - made of the constants above
+
+# No waiting for the disk at its end: a crash of the database may forget nothing but the time of sending.
+START = f"""
+WITH bounds AS MATERIALIZED (
+  SELECT set_config('lock_timeout', %(max_wait)s, true) AS a,
+    set_config('idle_in_transaction_session_timeout', %(max_hold)s, true) AS b,
+    set_config('synchronous_commit', 'off', true) AS c
+), {FENCE.format(lock="", after="AND (SELECT b.c FROM bounds b) IS NOT NULL")}, verdict AS MATERIALIZED (
+  SELECT m.wall_at, CASE {PERMITTED} ELSE '' END AS code
+  FROM intent i CROSS JOIN market m LEFT JOIN permit p ON true
+), started AS (
+  UPDATE trading_order o SET sent_at = v.wall_at FROM verdict v WHERE o.id = %(order_id)s AND v.code = ''
+)
+SELECT v.code FROM verdict v
 """  # noqa: S608 - made of the constants above
 
 
@@ -167,7 +197,7 @@ def claim_intent(intent: models.OrderIntent, reference_price: Decimal | None) ->
 
 
 def may_still_leave(intent: models.OrderIntent) -> bool:
-    """Whether states, permit and the decision's age still hold right before the request leaves.
+    """Whether states and the decision's age still hold right before an exit leaves.
 
     Asked over the connection that holds the symbol's lock, so that a worker which lost it stops here.
     """
@@ -175,6 +205,50 @@ def may_still_leave(intent: models.OrderIntent) -> bool:
         cursor.execute(STILL_PERMITTED, _get_parameters(intent))
         (code,) = cursor.fetchone()
     return bool(code == CLAIMED)
+
+
+@contextmanager
+def hold_fence(intent: models.OrderIntent, order: models.Order) -> Iterator[float]:
+    """Keep states and permit as they are while an entry's request starts; yields until when (monotonic).
+
+    A trip commits before, and NotPermitted is raised, or after the request is written. `order.sent_at`
+    becomes the time under the locks, so that no request starts later than what it says plus MAX_HOLD.
+
+    A process that is paused within may not stop a trip: after MAX_HOLD the database ends its
+    session, and once it goes on it finds its time over and writes nothing. What that leaves is a
+    process paused between that look at the clock and the system call, or in the middle of a write:
+    its request counts as on the wire when the trip came, and the stop's sweep resolves it.
+    """
+    until, is_held = monotonic() + MAX_HOLD.total_seconds(), False
+    try:
+        with transaction.atomic(durable=True):
+            _start(intent, order)
+            is_held = True
+            yield until
+    except Error as error:
+        if not is_held:
+            raise
+        # The answer must be waited for all the same; the order is booked over a new connection.
+        logger.error("%s: the fence was lost while it was sent: %s", order.client_order_id, error)
+        connection.close()
+
+
+def _start(intent: models.OrderIntent, order: models.Order) -> None:
+    parameters = _get_parameters(intent) | {
+        "order_id": order.pk,
+        "max_hold": f"{MAX_HOLD // timedelta(milliseconds=1)}ms",
+        "max_wait": f"{MAX_FENCE_WAIT // timedelta(milliseconds=1)}ms",
+    }
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(START, parameters)
+            (code,) = cursor.fetchone()
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise NotPermitted("FENCE_BUSY") from error
+        raise
+    if code != CLAIMED:
+        raise NotPermitted(code)
 
 
 def _get_parameters(intent: models.OrderIntent) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from controlplane.errors import NotFound
 from trading import locks, models
 from trading.core.values import IntentState, OrderPurpose
-from trading.dispatch.claim import CLAIMED, claim_intent, may_still_leave
+from trading.dispatch.claim import CLAIMED, claim_intent, hold_fence, may_still_leave
 from trading.dispatch.orders import open_venue
 from trading.dispatch.protecting import look_again, restore, settle_leftovers
 from trading.dispatch.sending import send
@@ -69,9 +69,10 @@ def _send_locked(intent: models.OrderIntent, reference_price: Decimal | None) ->
         return _refuse(intent, claim.code, f"{intent}: the door stays shut: {claim.code}")
     order = models.Order.objects.select_related("venue_account__account").get(pk=claim.order_id)
     gateway = open_venue(order.venue_account)
-    is_always_free = OrderPurpose(order.purpose) in {OrderPurpose.SAFETY_CLOSE, OrderPurpose.FLATTEN}
-    may_leave = None if is_always_free else partial(may_still_leave, intent)
-    send(order, gateway, may_leave=may_leave, is_counted=True)
+    purpose = OrderPurpose(order.purpose)
+    fence = partial(hold_fence, intent, order) if purpose.adds_risk else None
+    may_leave = partial(may_still_leave, intent) if purpose is OrderPurpose.EXIT else None
+    send(order, gateway, fence=fence, may_leave=may_leave, is_counted=True)
     try:
         look_again(order, gateway)
         restore(order.venue_account, order.symbol, gateway)

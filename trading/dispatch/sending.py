@@ -20,26 +20,26 @@ from trading.core.values import (
 from trading.dispatch.messages import count_message
 from trading.dispatch.orders import book_report, move_order
 from trading.dispatch.settling import settle
-from trading.venues.gateway import Gateway, VenueError
+from trading.venues.gateway import FENCED, Fence, Gateway, VenueError
 
 logger = logging.getLogger(__name__)
 
 MAX_SENDS = 2
-FENCED = "FENCED"
 
 
 def send(
     order: models.Order,
     gateway: Gateway,
     *,
+    fence: Fence | None = None,
     may_leave: Callable[[], bool] | None = None,
     is_counted: bool = False,
 ) -> Outcome:
     """Send a SENDING order and record what the answer means; the symbol's lock is held.
 
-    `may_leave` is asked right before each request, with the database that holds our lock: where it
-    says no, nothing has left and the order is NEVER_PLACED. `is_counted` says that the first request
-    is among the messages already.
+    `fence` is held while each request starts; `may_leave` is only asked right before. Both over the
+    connection that holds our lock: where they say no, nothing has left and the order is NEVER_PLACED.
+    `is_counted` says that the first request is among the messages already.
     """
     outcome = Outcome(kind=OutcomeKind.RETRY_SAFE, code=FENCED, text="not permitted any more when it left")
     for attempt in range(MAX_SENDS):
@@ -47,8 +47,8 @@ def send(
             break
         if attempt > 0 or not is_counted:
             count_message(order.venue_account_id)
-        outcome = gateway.submit_order(to_request(order))
-        if outcome.kind is not OutcomeKind.RETRY_SAFE:
+        outcome = gateway.submit_order(to_request(order), fence=fence)
+        if outcome.kind is not OutcomeKind.RETRY_SAFE or outcome.code == FENCED:
             break
     _record(order, outcome, gateway)
     return outcome

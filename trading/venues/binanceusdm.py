@@ -28,6 +28,7 @@ from trading.venues.gateway import (
     AccountMode,
     Capabilities,
     Cause,
+    Fence,
     KeyPermissions,
     SymbolSettings,
     VenueError,
@@ -35,6 +36,7 @@ from trading.venues.gateway import (
     VenueUnavailable,
 )
 from trading.venues.outcomes import Failure, classify_failure, find_cause
+from trading.venues.transport import fenced_by
 
 VENUE = answers.VENUE
 KEY_PREFIX = "BINANCE"
@@ -138,6 +140,12 @@ class BinanceUsdmGateway:
             updated_at=became.updated_at,
         )
 
+    def fetch_client_order_id(self, symbol: str, venue_order_id: str) -> str | None:
+        report = self._look_up(
+            answers.read_order, "fapiPrivateGetOrder", symbol=symbol, orderId=venue_order_id
+        )
+        return None if report is None else report.client_order_id
+
     def fetch_fills(
         self, symbol: str, *, since: datetime | None = None, from_id: str | None = None
     ) -> tuple[FillReport, ...]:
@@ -229,13 +237,14 @@ class BinanceUsdmGateway:
 
     # Writes -----------------------------------------------------------------------------------
 
-    def submit_order(self, request: OrderRequest) -> Outcome:
+    def submit_order(self, request: OrderRequest, *, fence: Fence | None = None) -> Outcome:
         conditional = request.order_type.is_conditional
         endpoint = "fapiPrivatePostAlgoOrder" if conditional else "fapiPrivatePostOrder"
         reader = answers.read_conditional if conditional else answers.read_order
         params = to_params(request)
         try:
-            report = reader(self._client.call(endpoint, **params))
+            with fenced_by(fence):
+                report = reader(self._client.call(endpoint, **params))
         except CallFailed as failed:
             return self._judge(failed.failure)
         except MALFORMED:
@@ -277,6 +286,20 @@ class BinanceUsdmGateway:
             self._client.call("fapiPrivatePostOrderTest", **params)
         except CallFailed as failed:
             return self._judge(failed.failure)
+        return Outcome(kind=OutcomeKind.ACCEPTED)
+
+    def arm_dead_man_timer(self, symbol: str, milliseconds: int) -> Outcome:
+        try:
+            answer = self._client.call(
+                "fapiPrivatePostCountdownCancelAll", symbol=symbol, countdownTime=milliseconds
+            )
+            is_armed = (answer["symbol"], int(answer["countdownTime"])) == (symbol, milliseconds)
+        except CallFailed as failed:
+            return self._judge(failed.failure)
+        except MALFORMED:
+            return self._judge(self._client.get_last_failure("answered without a readable timer"))
+        if not is_armed:
+            return self._judge(self._client.get_last_failure("answered with another timer"))
         return Outcome(kind=OutcomeKind.ACCEPTED)
 
     def _judge(self, failure: Failure) -> Outcome:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from trading.core.values import Environment
-from trading.venues.gateway import Cause, VenueRejected, VenueUnavailable
+from trading.venues.gateway import FENCED, Cause, NotPermitted, VenueRejected, VenueUnavailable
 from trading.venues.keys import ApiKeys
 from trading.venues.outcomes import Failure, find_cause, is_answer
 from trading.venues.transport import Exchange, VenueTransport
@@ -64,6 +64,8 @@ class VenueClient:
         self._transport.last = None
         try:
             return request(params)
+        except NotPermitted as refusal:
+            raise CallFailed(_describe_refusal(refusal), endpoint) from None
         except (ccxt.BaseError, *MALFORMED) as error:
             raise CallFailed(self._describe(error), endpoint) from None
 
@@ -139,6 +141,13 @@ def _build_exchange(venue: str, environment: Environment, keys: ApiKeys, transpo
     if environment is Environment.DEMO:
         exchange.enable_demo_trading(True)
     return exchange
+
+
+def _describe_refusal(refusal: NotPermitted) -> Failure:
+    """Our own side kept the request back before a byte of it was written."""
+    return Failure(
+        code=FENCED, text=f"not permitted when it left: {refusal}", network=Cause.REFUSED, is_unsent=True
+    )
 
 
 def read_venue_code(body: str) -> str:

@@ -1,6 +1,7 @@
 """What the desk asks of a venue, whatever the venue; and how a venue fails."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -60,6 +61,16 @@ class VenueRejected(VenueError):
     def __init__(self, message: str, *, cause: Cause, venue_code: str) -> None:
         super().__init__(message, cause=cause)
         self.venue_code = venue_code
+
+
+class NotPermitted(Exception):
+    """Raised by a fence: the request may not start. Nothing of it was written."""
+
+
+FENCED = "FENCED"
+# Entered when the connection stands and left when the request is written, before the answer is waited
+# for. Yields until when it holds, in seconds of time.monotonic(); raises NotPermitted.
+Fence = Callable[[], AbstractContextManager[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +174,10 @@ class Gateway(Protocol):
         """
         ...
 
+    def fetch_client_order_id(self, symbol: str, venue_order_id: str) -> str | None:
+        """The client id of an ordinary order, ours or not, by the venue's own id; None if it knows none."""
+        ...
+
     def fetch_fills(
         self, symbol: str, *, since: datetime | None = None, from_id: str | None = None
     ) -> tuple[FillReport, ...]:
@@ -173,7 +188,9 @@ class Gateway(Protocol):
         """Rows of the income ledger from a time on, ascending."""
         ...
 
-    def submit_order(self, request: OrderRequest) -> Outcome: ...
+    def submit_order(self, request: OrderRequest, *, fence: Fence | None = None) -> Outcome:
+        """Submit; `fence` is held while the request is written. RETRY_SAFE with FENCED: it did not let it."""
+        ...
 
     def cancel_order(self, symbol: str, client_order_id: str, conditional: bool) -> Outcome:
         """Cancel by our own id. REJECTED with -2011 means not open any more: look it up."""
@@ -205,4 +222,11 @@ class Gateway(Protocol):
 
     def test_order(self, request: OrderRequest) -> Outcome:
         """Have the venue check an order without placing it; ACCEPTED has no report."""
+        ...
+
+    def arm_dead_man_timer(self, symbol: str, milliseconds: int) -> Outcome:
+        """Have the venue cancel the symbol's orders once so much wall time has passed without another call.
+
+        0 disarms. ACCEPTED has no report. Which orders it cancels is the venue's affair (RISK.md 3.17).
+        """
         ...

@@ -3,19 +3,28 @@
 ccxt picks its error table by the URL it asked for, so URLs stay the venue's own and only the
 transport is redirected. In paper a host that is not redirected is refused here, so that nothing
 can reach a real venue.
+
+A request may be fenced: the connection is made first (name, TCP, TLS) and the request is put together;
+then the fence is taken, every byte is handed to the socket in one write, and the fence is left before
+the answer is waited for. Whoever waits for the fence waits for a local write, never for a venue.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util import Timeout
 
-from trading.venues.gateway import Cause
+from trading.venues.gateway import Cause, Fence, NotPermitted
 
 CONNECT_SECONDS = 1.0
 TOTAL_SECONDS = 3.0
@@ -25,8 +34,8 @@ TOTAL_SECONDS = 3.0
 class Exchange:
     """What became of one request; `status` is None without an answer.
 
-    `is_unsent` is True only where the connection was never made: then, and only then, the
-    request cannot have been acted on.
+    `is_unsent` is True only where the connection was never made, or the fence refused before a byte
+    was written: then, and only then, the request cannot have been acted on.
     """
 
     status: int | None = None
@@ -34,6 +43,79 @@ class Exchange:
     body: str = ""
     failure: Cause | None = None
     is_unsent: bool = False
+
+
+_FENCE: ContextVar[Fence | None] = ContextVar("fence", default=None)
+
+
+@contextmanager
+def fenced_by(fence: Fence | None) -> Iterator[None]:
+    """Requests made within start under this fence only; None sets none."""
+    token = _FENCE.set(fence)
+    try:
+        yield
+    finally:
+        _FENCE.reset(token)
+
+
+class _OneWrite:
+    """A connection that makes itself first, and then writes a request at once, under its fence.
+
+    A kept connection that turns out to be dead fails; it is made anew for the next request only.
+    """
+
+    sock: Any
+    _parts: list[bytes] | None = None
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        fence = _FENCE.get()
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        self._parts = []
+        try:
+            super().request(*arguments, **options)  # type: ignore[misc]
+            whole = b"".join(self._parts)
+        finally:
+            self._parts = None
+        if fence is None:
+            self.sock.sendall(whole)
+            return
+        with fence() as until:
+            self._write_until(until, whole)
+
+    def _write_until(self, until: float, whole: bytes) -> None:
+        """A process that was paused since the fence was taken may have lost it."""
+        left = until - monotonic()
+        if left <= 0:
+            raise NotPermitted("paused while it held the fence")
+        self.sock.settimeout(min(left, CONNECT_SECONDS))
+        self.sock.sendall(whole)
+
+    def send(self, data: Any) -> None:
+        """Collects the parts of a request; what makes the connection itself (a tunnel) goes out."""
+        if self._parts is None:
+            super().send(data)  # type: ignore[misc]
+        else:
+            self._parts.append(data)
+
+
+class _Connection(_OneWrite, HTTPConnection):
+    """Plain."""
+
+
+class _SecureConnection(_OneWrite, HTTPSConnection):
+    """Over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOLS = {"http": _Pool, "https": _SecurePool}
 
 
 class VenueTransport(HTTPAdapter):
@@ -44,6 +126,15 @@ class VenueTransport(HTTPAdapter):
         super().__init__(max_retries=0)
         self.redirects = redirects
         self.last: Exchange | None = None
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
 
     def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
         self.last = Exchange(failure=Cause.REFUSED, is_unsent=True)
@@ -56,6 +147,9 @@ class VenueTransport(HTTPAdapter):
             response = super().send(request, **options)
             response.encoding = "utf-8"
             body = response.text
+        except NotPermitted:
+            self.last = Exchange(failure=Cause.REFUSED, is_unsent=True)
+            raise
         except requests.RequestException as error:
             self.last = _describe_failure(error)
             raise
