@@ -1,6 +1,6 @@
 """Runs the benchmarks and prints one table: goal, ours, anchor, ratio, target, met.
 
-    .venv/bin/python -m benchmarks.run [P1 P2 P3 P5 P7 P9] [--rounds N] [--json]
+    .venv/bin/python -m benchmarks.run [P1 P2 P3 P4 P5 P7 P9] [--rounds N] [--json]
 
 Every benchmark runs in a process of its own, one after another. Servers that `DATABASE_OWNER_URL`,
 `DATABASE_URL` and `REDIS_URL` name are used; where they are not set, servers are started for this run.
@@ -20,6 +20,7 @@ MODULES = {
     "P1": "p1_decision",
     "P2": "p2_recorded",
     "P3": "p3_history",
+    "P4": "p4_stop",
     "P5": "p5_parallel",
     "P7": "p7_http",
     "P9": "p9_replay",
