@@ -15,7 +15,7 @@ LEASE = timedelta(seconds=30)
 BOOTSTRAP_PROFILE = "MICRO"
 BOOTSTRAP_REASON = "bootstrap: a paper account trades under MICRO limits until its first activation"
 # What must have shown life within a lease for any lease to go on: the stop must be able to act.
-VITAL_DUTIES = ("guard:sweep", "guard:risk")
+VITAL_DUTIES = ("guard:sweep", "guard:triggers", "guard:risk")
 _ISSUE_LOCK = 7_430_001
 
 

@@ -12,7 +12,7 @@ from trading.selectors import get_clocks, list_heartbeats
 # process -> the heartbeats of which the freshest counts
 WATCHED = {
     "beat": ("beat",),
-    "guard": ("guard:sweep", "guard:risk", "guard:leases"),
+    "guard": ("guard:sweep", "guard:triggers", "guard:risk", "guard:leases"),
     "worker": ("worker",),
 }
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 
+from risk.core.triggers import capital_loss_ratio
 from risk.core.values import Anchor, AnchorName
 from risk.replay.tape import to_time
 from trading.simulator.state import ZERO
@@ -48,7 +49,12 @@ class Curve:
     @property
     def capital_loss(self) -> Decimal:
         """max(0, (B - E) / B), B the equity at the start."""
-        return max(ZERO, (self.start - self.latest) / self.start)
+        return capital_loss_ratio(self.start, ZERO, self.latest)
+
+    @property
+    def day_peak(self) -> Decimal:
+        """The highest equity since 00:00 UTC."""
+        return self._day_peak
 
     def anchors(self, at_ms: int) -> tuple[Anchor, ...]:
         """Equity at each of the four moments; where the account was not there yet its first sample."""

@@ -15,7 +15,7 @@ from trading.simulator import settlement
 from trading.simulator.engine import Engine
 from trading.simulator.feed import STEP_MS
 from trading.simulator.state import Algo
-from trading.simulator.track import Track
+from trading.simulator.track import Track, to_price
 from trading.strategies import Enter, Holding, Leave, Strategy, View
 from trading.strategies.protocol import Flags, Scanner
 
@@ -67,7 +67,7 @@ class Replay:
     def _pass(self, number: int) -> None:
         """Let one bar go by while something is held: a jump, or step by step where a trigger is near."""
         at_ms = self.tape.at_ms(number)
-        if self._is_eventful(number - 1):
+        if self._is_eventful(number - 1) or self._could_trip(number - 1):
             self._walk(number, at_ms)
         else:
             held = tuple(self.account.owned)
@@ -95,6 +95,18 @@ class Replay:
         if any(owned.stop is None for owned in self.account.owned.values()):
             return True
         return any(is_near(algo, self.tape.tracks[algo.symbol], number) for algo in state.algos.values())
+
+    def _could_trip(self, number: int) -> bool:
+        """Whether equity could come as far as the stop between this bar's opening and the next one's."""
+        low = high = self.account.equity()
+        for symbol in self.account.owned:
+            track, position = self.tape.tracks[symbol], self.account.held(symbol)
+            mark = self.engine.state.markets[symbol].mark
+            ends = [
+                position * (to_price(float(bound[number])) - mark) for bound in (track.lowest, track.highest)
+            ]
+            low, high = low + min(ends), high + max(ends)
+        return self.watch.could_trip(low, high)
 
     def _stand(self, number: int, symbols: tuple[str, ...]) -> None:
         """Put the engine's markets where they are when this bar opens."""

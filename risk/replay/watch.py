@@ -4,21 +4,28 @@ Read once a bar, and at every step of a bar in which something is reached. Where
 replay takes the earliest moment at which the rules let them: after a daily loss the next UTC day, after
 a weekly one the next Monday, after an emergency stop the next UTC day and 12 hours later, each with the
 loss below its limit again; a capital loss stays.
+
+The stop is judged by the core that judges live (risk.core.triggers). Prices stand still for a step of the
+simulated venue, so that each look stands for the readings that a guard would take within one step.
 """
 
 from datetime import timedelta
 from decimal import Decimal
 
-from risk.core import global_risk, portfolio
+from risk.core import global_risk, portfolio, triggers
+from risk.core.emergency_stop import StopSource
 from risk.core.global_risk import AccountFacts
 from risk.core.measures import equity_for_risk, position_risk
 from risk.core.portfolio import Exposure, LossMeasures
+from risk.core.triggers import Reading, WatchState
 from risk.core.values import BalanceFacts, PositionFacts, RiskLevel
 from risk.replay.book import Account
 from risk.replay.curve import DAY_MS
 from risk.replay.tape import to_time
 from risk.replay.values import ACCOUNT, VENUE, Plan, StateChange, Stretch, Use
+from risk.stop_rules import get_stop_rules
 from trading.core.values import TradingStateName
+from trading.simulator.feed import STEP_MS
 from trading.simulator.state import ZERO
 
 REARM_MS = 12 * 3_600_000
@@ -41,6 +48,8 @@ class Watch:
         self._peak = dict.fromkeys(USES, 0.0)
         self._loss: tuple[tuple[object, ...], LossMeasures | None] = ((), None)
         self._is_calm = False
+        self._rules = get_stop_rules()
+        self._watches = dict.fromkeys((StopSource.CAPITAL_LOSS, StopSource.DAILY_DRAWDOWN), WatchState())
 
     def look(self, at_ms: int) -> None:
         """Take note of equity, level, state and use; the account is the one of this moment."""
@@ -50,13 +59,50 @@ class Watch:
             return
         balance, positions = account.balance(at_ms), tuple(account.positions(at_ms))
         losses = account.curve.losses(at_ms)
+        self._read(at_ms)
         self._change_state(at_ms, *losses)
         self._assess(at_ms, balance, positions)
         self._note_use(at_ms, positions, balance, *losses)
         # Flat and calm: until something is held again only the hour can change what is known.
         self._is_calm = not account.owned
 
+    def could_trip(self, lowest: Decimal, highest: Decimal) -> bool:
+        """Whether equity (USDT) that moves between these bounds could come to trip the stop."""
+        curve, limits = self.account.curve, self.plan.limits
+        if self.states[-1].state is TradingStateName.HALTED:
+            return False
+        peak = max(curve.day_peak, highest)
+        drawdown = 1 - lowest / peak if peak > 0 else ZERO
+        return (
+            drawdown >= limits.daily_drawdown_stop_ratio
+            or triggers.capital_loss_ratio(curve.start, ZERO, lowest) >= limits.capital_loss_stop_ratio
+        )
+
     # Trading state ------------------------------------------------------------------------------
+
+    def _read(self, at_ms: int) -> None:
+        """The readings of one step, an interval apart, of what equity is now."""
+        curve, limits, rules = self.account.curve, self.plan.limits, self._rules
+        at = to_time(at_ms)
+        count = max(1, timedelta(milliseconds=STEP_MS) // rules.reading_interval)
+        for source, value, threshold in (
+            (StopSource.CAPITAL_LOSS, curve.capital_loss, limits.capital_loss_stop_ratio),
+            (StopSource.DAILY_DRAWDOWN, curve.day_drawdown, limits.daily_drawdown_stop_ratio),
+        ):
+            # Within the threshold one reading says all that the others would.
+            for number in range(count if value >= threshold else 1):
+                moment = at + number * rules.reading_interval
+                self._watches[source], _ = triggers.advance(
+                    self._watches[source],
+                    Reading(value=value, market_at=moment),
+                    threshold,
+                    wall_at=moment,
+                    began_at=at,
+                    rules=rules,
+                )
+
+    def _is_latched(self, source: StopSource) -> bool:
+        return self._watches[source].breaches >= self._rules.readings
 
     def _change_state(self, at_ms: int, daily: Decimal, weekly: Decimal) -> None:
         now, limits = self.states[-1], self.plan.limits
@@ -69,10 +115,10 @@ class Watch:
             self._set(at_ms, *found)
 
     def _find_state(self, daily: Decimal, weekly: Decimal) -> tuple[TradingStateName, str] | None:
-        curve, limits = self.account.curve, self.plan.limits
-        if curve.capital_loss >= limits.capital_loss_stop_ratio:
+        limits = self.plan.limits
+        if self._is_latched(StopSource.CAPITAL_LOSS):
             return TradingStateName.HALTED, CAPITAL_LOSS
-        if curve.day_drawdown >= limits.daily_drawdown_stop_ratio:
+        if self._is_latched(StopSource.DAILY_DRAWDOWN):
             return TradingStateName.HALTED, DRAWDOWN
         if weekly >= limits.max_weekly_loss_ratio:
             return TradingStateName.REDUCING, WEEKLY_LOSS

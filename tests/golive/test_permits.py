@@ -22,6 +22,7 @@ def issue(account=None, profile="MICRO"):
 
 def show_vital_life():
     record_heartbeat(name="guard:sweep")
+    record_heartbeat(name="guard:triggers")
     record_heartbeat(name="guard:risk")
 
 
@@ -79,7 +80,7 @@ def test_leases_are_renewed_while_the_stop_can_act():
     assert permit.lease_expires_at == later + LEASE
 
 
-@pytest.mark.parametrize("silent", ["guard:sweep", "guard:risk"])
+@pytest.mark.parametrize("silent", ["guard:sweep", "guard:triggers", "guard:risk"])
 def test_a_silent_duty_lets_every_lease_run_out(silent):
     permit = issue()
     show_vital_life()

@@ -7,6 +7,7 @@ import pytest
 from risk.drawdown import measure_drawdown
 from risk.snapshot import FLOW_KINDS
 from tests.risk import desk
+from tests.risk.desk import D
 from trading import models as facts
 from trading.selectors import get_clocks
 
@@ -94,6 +95,37 @@ def test_two_flows_in_one_step_and_other_income_beside_them(account, noon):
 
 def test_samples_of_one_moment_follow_in_the_order_they_came(account, noon):
     assert curve(account, noon, (10, 1100), (10, 990), (10, 1045)) == pytest.approx(1 - 1045 / 1100)
+
+
+def test_money_in_the_middle_of_a_comparison_is_neither_a_peak_nor_a_fall(account, noon):
+    # The sample is dated by the start of its comparison, the flow by the venue a second later.
+    steps = [(0, 1000), (10, 1500), (10.02, 500, "TRANSFER"), (20, 1500), (30, 1470)]
+    assert curve(account, noon, *steps) == pytest.approx(0.02)
+    later = noon + timedelta(days=3)
+    assert curve(account, later, (10, 600), (10.02, -400, "TRANSFER"), (20, 600)) == 0
+
+
+def test_a_reading_is_one_more_sample(account, noon):
+    assert curve(account, noon, (0, 1000), (10, 1200)) == 0
+    place, now = desk.place_of(account), noon + timedelta(hours=1)
+    assert float(measure_drawdown(place, now, equity=D(1080))) == pytest.approx(0.1)
+    assert measure_drawdown(place, now, equity=D(1300)) == 0
+    # 300 went out and are not booked yet: 780 is then what 1,080 would have been.
+    out = measure_drawdown(place, now, equity=D(780), net_flow=D(-300))
+    assert float(out) == pytest.approx(0.1)
+    assert measure_drawdown(place, now, equity=D(0)) == 1
+
+
+def test_a_reading_speaks_for_itself_where_a_sample_had_no_equity(account, noon):
+    assert curve(account, noon, (0, 1000), (10, 0)) == pytest.approx(1)
+    place, now = desk.place_of(account), noon + timedelta(hours=1)
+    assert float(measure_drawdown(place, now, equity=D(950))) == pytest.approx(0.05)
+
+
+def test_a_reading_alone_begins_the_day():
+    account = facts.Account.objects.create(name="new", environment="paper")
+    place = facts.VenueAccount.objects.create(account=account, venue="binanceusdm", priority=0)
+    assert measure_drawdown(place, get_clocks().market_at, equity=D(100)) == 0
 
 
 def test_what_is_lost_entirely_is_all_of_it(account, noon):

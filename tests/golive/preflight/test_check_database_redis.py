@@ -16,7 +16,7 @@ from trading.models import Heartbeat
 from trading.selectors import get_clocks
 from trading.services import record_heartbeat
 
-EVERYBODY = ("beat", "guard:sweep", "guard:risk", "guard:leases", "worker")
+EVERYBODY = ("beat", "guard:sweep", "guard:triggers", "guard:risk", "guard:leases", "worker")
 
 
 @pytest.fixture
