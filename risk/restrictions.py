@@ -18,6 +18,7 @@ from controlplane.approvals.services import require_any_role
 from controlplane.audit.services import audited_attempt, record
 from controlplane.errors import Conflict, NotFound
 from risk import models
+from risk.core.consequences import RELEASE, Release
 from risk.core.emergency_stop import Cause
 from risk.states import derive_state
 from trading.core.values import Clocks
@@ -29,6 +30,12 @@ class AlreadyAcknowledged(Conflict):
     """A person has acknowledged this restriction, or it has ended."""
 
     code = "already_acknowledged"
+
+
+class NotByOnePerson(Conflict):
+    """This one takes the quorum, or a new promotion."""
+
+    code = "not_by_one_person"
 
 
 def list_restrictions(scope: str | None = None) -> QuerySet[models.Restriction]:
@@ -71,6 +78,25 @@ def restrict(
     derive_state(scope=scope, reason=reason, source=cause.value)
     _tell(row, actor, clocks)
     return row
+
+
+def note_again(
+    *, row: models.Restriction, reason: str, evidence: dict[str, Any], actor: str, clocks: Clocks
+) -> None:
+    """The cause came again while it stands: what people said of the first time is not said of this one.
+
+    The row is locked by the caller.
+    """
+    models.Restriction.objects.filter(pk=row.pk).update(
+        reason=reason,
+        evidence=evidence,
+        market_at=clocks.market_at,
+        acknowledged_at=None,
+        acknowledged_by="",
+    )
+    row.refresh_from_db()
+    derive_state(scope=row.scope, reason=reason, source=row.cause)
+    _tell(row, actor, clocks)
 
 
 def _tell(row: models.Restriction, actor: str, clocks: Clocks) -> None:
@@ -122,7 +148,7 @@ def lift(*, scope: str, cause: Cause, because: str, actor: str, clocks: Clocks) 
 def acknowledge_restriction(*, restriction_id: int, reason: str, actor: Actor) -> models.Restriction:
     """One person says to have seen it; the cause must be over besides. Audited, denied or not.
 
-    Raises NotFound, AlreadyAcknowledged, NoPerson and NotDesignated.
+    Raises NotFound, AlreadyAcknowledged, NotByOnePerson, NoPerson and NotDesignated.
     """
     with audited_attempt(
         action="risk.acknowledge",
@@ -144,13 +170,23 @@ def _acknowledge(restriction_id: int, reason: str, actor: Actor) -> models.Restr
         raise NotFound(f"restriction: none has the number {restriction_id}")
     if row.lifted_at is not None or row.acknowledged_at is not None:
         raise AlreadyAcknowledged(f"restriction {restriction_id} was acknowledged or has ended")
-    models.Restriction.objects.filter(pk=row.pk).update(
-        acknowledged_at=Now(), acknowledged_by=actor.audit_name
-    )
+    if (release := release_of(row)) is not Release.PERSON:
+        raise NotByOnePerson(f"restriction {restriction_id} is acknowledged by the {release.value} only")
+    return note_acknowledgement(row, reason, actor.audit_name)
+
+
+def release_of(row: models.Restriction) -> Release:
+    """Whose acknowledgement it takes."""
+    return Release(row.evidence.get(RELEASE, Release.PERSON))
+
+
+def note_acknowledgement(row: models.Restriction, reason: str, by: str) -> models.Restriction:
+    """Keep the word of whoever may give it, with its audit event; the row is locked by the caller."""
+    models.Restriction.objects.filter(pk=row.pk).update(acknowledged_at=Now(), acknowledged_by=by)
     row.refresh_from_db()
     record(
         action="risk.acknowledge",
-        actor=actor.audit_name,
+        actor=by,
         subject_type="restriction",
         subject_id=row.pk,
         reason=reason,

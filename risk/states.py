@@ -35,7 +35,8 @@ WITH stands AS (
 )
 UPDATE trading_tradingstate t SET state = w.state, version = t.version + 1, reason = w.reason,
   source = w.source, changed_at = clock_timestamp()
-FROM wanted w WHERE t.scope = %(scope)s AND (t.state <> w.state)
+FROM wanted w WHERE t.scope = %(scope)s AND (t.state <> w.state
+  OR w.state = 'REDUCING' AND (t.reason, t.source) IS DISTINCT FROM (w.reason, w.source))
 RETURNING t.state
 """
 

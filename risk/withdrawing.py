@@ -1,0 +1,52 @@
+"""Cancels at the venues the entries that rest where an account or a symbol may only reduce (RISK.md part 2).
+
+After a loss, beyond the margin, or in an oversize symbol an entry must not fill any more. Protections
+and positions stay. Orders whose outcome is not known are recovery's; once they rest they are cancelled.
+"""
+
+import logging
+
+from controlplane.errors import DomainError
+from risk.core.emergency_stop import Cause
+from risk.placed_causes import PLACES
+from risk.restrictions import list_restrictions
+from trading import dispatch, selectors
+from trading.core.values import OrderPurpose, OrderState
+from trading.models import Account, Order, VenueAccount
+
+logger = logging.getLogger(__name__)
+
+OF_THE_ACCOUNT = frozenset({Cause.DAILY_LOSS, Cause.WEEKLY_LOSS, Cause.MAINTENANCE_MARGIN})
+
+
+def cancel_resting_entries(*, account: Account) -> int:
+    """One round; returns how many were cancelled. What a venue does not confirm is tried in the next."""
+    cancelled = 0
+    for place in selectors.list_venue_accounts(account):
+        for order in _list_entries(place):
+            try:
+                ended = dispatch.cancel_order(order_id=order.pk)
+                cancelled += OrderState(ended.state).is_final
+            except DomainError as refusal:
+                logger.warning("%s is not cancelled yet: %s", order.client_order_id, refusal)
+    return cancelled
+
+
+def _list_entries(place: VenueAccount) -> list[Order]:
+    """Entries that rest at the venue account and must not."""
+    standing = list(list_restrictions())
+    is_whole = any(
+        row.scope == f"account:{place.account.name}" and Cause(row.cause) in OF_THE_ACCOUNT
+        for row in standing
+    )
+    symbols = {
+        row.scope.partition(":")[2]
+        for row in standing
+        if row.cause == Cause.OVERSIZE and str(place.pk) in row.evidence.get(PLACES, {})
+    }
+    if not is_whole and not symbols:
+        return []
+    rows = selectors.list_unsettled_orders(place).filter(
+        purpose=OrderPurpose.ENTRY, state=OrderState.OPEN.value
+    )
+    return list(rows if is_whole else rows.filter(symbol__in=symbols))
