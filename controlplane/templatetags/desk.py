@@ -30,6 +30,12 @@ def plain(value: Decimal | None) -> str:
 
 
 @register.filter
+def absolute(value: Decimal) -> str:
+    """A signed quantity without its sign."""
+    return money_text(abs(value))
+
+
+@register.filter
 def short(value: Decimal | None) -> str:
     """A price to seven digits: what changes faster than an eye can read is left out."""
     return "none" if value is None else money_text(Decimal(f"{value:.7g}"))

@@ -1,8 +1,9 @@
-/* Draws the equity curve, and says so when the page no longer hears from the desk. */
+/* Draws the equity curve, and says so when the page or its strip no longer hears from the desk. */
 (() => {
   "use strict";
   const STALE_AFTER_MS = 15000;
   let heardAt = Date.now();
+  let stripHeardAt = Date.now();
   let chart = null;
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -56,7 +57,26 @@
     if (page !== null) page.classList.toggle("desk-is-stale", Date.now() - heardAt > STALE_AFTER_MS);
   };
 
+  /* Said aloud only when the words change: not at every look. */
+  const say = () => {
+    const words = document.getElementById("desk-strip-words");
+    const said = document.getElementById("desk-strip-said");
+    if (words === null || said === null) return;
+    const text = words.textContent;
+    if (said.textContent !== text) said.textContent = text;
+  };
+
+  const checkStrip = () => {
+    const frame = document.getElementById("desk-strip-frame");
+    if (frame !== null) frame.classList.toggle("desk-strip-lost", Date.now() - stripHeardAt > STALE_AFTER_MS);
+  };
+
   document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.target.id === "desk-strip") {
+      stripHeardAt = Date.now();
+      checkStrip();
+      say();
+    }
     if (event.target.id !== "desk-live") return;
     heardAt = Date.now();
     check();
@@ -64,7 +84,9 @@
   });
   document.addEventListener("DOMContentLoaded", () => {
     draw();
+    say();
     new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["class"] });
     setInterval(check, 1000);
+    setInterval(checkStrip, 1000);
   });
 })();
