@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -17,13 +17,15 @@ from controlplane.errors import InvalidInput
 from controlplane.process import start_detached
 from risk import metrics, models, states
 from risk.core.emergency_stop import PositionPolicy, StopProgress, StopSource, parse_scope
+from risk.escalation import STOP_CHANNEL, join_loss, notify_sweepers, raise_policy
 from risk.registration import list_account_scopes
 from trading.core.values import Clocks, IntentState, OrderPurpose, Scope, TradingStateName
 from trading.models import Account, Heartbeat, OrderIntent, Position, TradingState
 
+__all__ = ["STOP_CHANNEL", "halt_scope", "notify_sweepers", "trip_emergency_stop"]
+
 logger = logging.getLogger(__name__)
 
-STOP_CHANNEL = "emergency_stop"
 DEFAULT_REASON = "stopped by hand"
 GUARD_HEARTBEAT = "guard:sweep"
 GUARD_SILENT_AFTER = timedelta(seconds=5)
@@ -46,7 +48,7 @@ def trip_emergency_stop(
     positions: PositionPolicy = PositionPolicy.KEEP,
     call_sweeper: Callable[[int], None] | None = None,
 ) -> models.StopEvent:
-    """Halt the scope now; tripping what is halted returns the stop that stands.
+    """Halt the scope now; tripping what is halted returns the stop that stands, its policy raised if need be.
 
     `evidence` is what a trigger measured. `positions` is what the sweep does with what is held, where
     the account's profile does not do more.
@@ -66,7 +68,7 @@ def trip_emergency_stop(
     ):
         require_may_stop(actor)
         wanted = read_scope(scope)
-        event = _halt(
+        event = halt_scope(
             wanted,
             {"source": StopSource(source).value, "evidence": dict(evidence or {}), "positions": positions},
             reason=reason,
@@ -105,13 +107,19 @@ def _list_scopes() -> set[str]:
 
 
 @transaction.atomic
-def _halt(
+def halt_scope(
     scope: Scope, columns: dict[str, Any], *, reason: str, actor: Actor, clocks: Clocks
 ) -> models.StopEvent:
+    """HALTED with its event in one transaction, or the stop that stands with what this one adds to it.
+
+    `columns` are source, evidence and positions. Whoever calls has asked whether `actor` may.
+    """
     states.halt(scope=scope.key, reason=reason, source=columns["source"])
     standing = models.StopEvent.objects.filter(scope=scope.key, ended_at__isnull=True).first()
     if standing is not None:
-        notify_sweepers(standing)
+        if standing.source == StopSource.DRILL != columns["source"]:
+            _take_over(standing, columns, reason=reason, actor=actor, clocks=clocks)
+        _join(standing, columns, reason=reason, actor=actor)
         return standing
     lapsed = lapse_entries(scope)
     event = models.StopEvent.objects.create(
@@ -122,13 +130,7 @@ def _halt(
         tripped_at=clocks.wall_at,
         **columns,
     )
-    raise_alert(
-        code="emergency_stop",
-        severity="critical",
-        scope=scope.key,
-        text=f"Emergency stop of {scope.key} by {actor.audit_name}: {reason}",
-        wall_at=clocks.wall_at,
-    )
+    _tell(event, clocks)
     notify_sweepers(event)
     transaction.on_commit(lambda: count_trip(scope.key, columns["source"]))
     record(
@@ -142,10 +144,51 @@ def _halt(
     return event
 
 
-def notify_sweepers(event: models.StopEvent) -> None:
-    """Wake whoever listens, at the commit."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [STOP_CHANNEL, str(event.pk)])
+def _tell(event: models.StopEvent, clocks: Clocks) -> None:
+    """A rehearsal wakes nobody."""
+    is_drill = event.source == StopSource.DRILL
+    raise_alert(
+        code="emergency_stop_drill" if is_drill else "emergency_stop",
+        severity="info" if is_drill else "critical",
+        scope=event.scope,
+        text=f"Emergency stop of {event.scope} by {event.actor}: {event.reason}",
+        wall_at=clocks.wall_at,
+    )
+
+
+def _take_over(
+    drill: models.StopEvent, columns: Mapping[str, Any], *, reason: str, actor: Actor, clocks: Clocks
+) -> None:
+    """A real trip makes a drill's stop its own, which the drill then cannot end."""
+    drill.source, drill.reason, drill.actor = columns["source"], reason, actor.audit_name
+    drill.save(update_fields=["source", "reason", "actor"])
+    _tell(drill, clocks)
+    transaction.on_commit(lambda: count_trip(drill.scope, columns["source"]))
+    record(
+        action="risk.stop_trip",
+        actor=actor.audit_name,
+        subject_type="scope",
+        subject_id=drill.scope,
+        reason=reason,
+        detail={"event_id": drill.pk, "takes_over": "drill", **columns},
+    )
+
+
+def _join(standing: models.StopEvent, columns: Mapping[str, Any], *, reason: str, actor: Actor) -> None:
+    """What a further trip adds to the stop that stands: a stricter policy, and the first thing measured."""
+    # From here on it is seen whether the loss grows, as if this trigger had tripped first.
+    if join_loss(standing, columns["source"], columns["evidence"]):
+        record(
+            action="risk.stop_trip",
+            actor=actor.audit_name,
+            subject_type="scope",
+            subject_id=standing.scope,
+            reason=reason,
+            detail={"event_id": standing.pk, "joins": True, "evidence": columns["evidence"]},
+        )
+    policy = PositionPolicy(columns["positions"])
+    if not raise_policy(standing, policy, actor=actor.audit_name, reason=reason):
+        notify_sweepers(standing)
 
 
 def count_trip(scope: str, source: str) -> None:

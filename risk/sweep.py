@@ -1,41 +1,52 @@
-"""The stop's sweep: what rests at the venues and could add risk is cancelled, and the venues confirm it.
+"""The stop's sweep: orders that could add risk are cancelled, what is held is looked after, venues confirm.
 
 Each run goes as far as the venues allow and may be repeated by anyone: the ledger of steps says what
-is done. A venue account is confirmed when two reads in a row show nothing to cancel and no entry of
-ours is on its way. Protections are never touched.
+is done. A venue account is confirmed when two reads in a row show nothing to cancel, no entry of ours
+is on its way, and what is held is as the policy wants it. Venue accounts are swept side by side, each
+for a few seconds at a time: one that hangs holds up neither the others nor another stop.
 """
 
-from collections.abc import Iterable
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db import connections, transaction
 from django.db.models.functions import Now
 
-from controlplane.alerts.services import raise_alert
+from controlplane.alerts.services import raise_alert, resolve_alert
 from controlplane.audit.services import record
 from controlplane.errors import DomainError
-from risk import metrics, models
-from risk.core.emergency_stop import (
-    Owner,
-    StepAction,
-    StepStatus,
-    StopProgress,
-    must_cancel,
-    parse_scope,
-)
-from risk.selectors import get_stop_event
-from trading import dispatch, locks
-from trading.core.values import Clocks, OrderPurpose, OrderReport, OrderState, OutcomeKind, Scope
-from trading.models import Order, VenueAccount
-from trading.selectors import list_unsettled_orders
+from risk import metrics, models, selectors
+from risk.core.emergency_stop import PositionPolicy, StepAction, StepStatus, StopProgress, parse_scope
+from risk.escalation import SWEEPER, escalate_if_worse, get_sweep_began_at, resume_stop
+from risk.sweep_ledger import POSITION_ACTIONS, Ledger, Turn
+from risk.sweep_orders import cancel_resting, has_come_back, list_entries, settle_entries
+from risk.sweep_positions import choose_policy, follow, is_foreign, list_held, settle_positions
+from trading import locks
+from trading.core.values import Clocks
+from trading.models import Position, VenueAccount
 
-SWEEPER = "guard:sweep"
-# Reads of one venue account in one run; the guard comes back in a second.
-READS = 4
-AGREEING_READS = 2
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
 PAGE_AFTER = timedelta(seconds=30)
+UNCONFIRMED = "emergency_stop_unconfirmed"
+# How long one venue account may keep its sweeper in one run; a request takes three seconds at most.
+TURN_SECONDS = 4.0
+SIDE_BY_SIDE = 16
+# The parts of a turn, and what to say where one is not finished.
+OUTSTANDING: dict[Callable[[Turn], bool], str] = {
+    settle_entries: "entries are not settled",
+    cancel_resting: "orders are still open",
+    settle_positions: "positions are not as they must be",
+}
 
 
 def sweep_stop(*, event_id: int, clocks: Clocks) -> models.StopEvent:
@@ -43,136 +54,110 @@ def sweep_stop(*, event_id: int, clocks: Clocks) -> models.StopEvent:
 
     A second sweeper at the same time does nothing: one at a time works on an event.
     """
-    event = get_stop_event(event_id)
+    sweep_stops(events=[selectors.get_stop_event(event_id)], clocks=clocks)
+    return selectors.get_stop_event(event_id)
+
+
+def sweep_stops(*, events: Sequence[models.StopEvent], clocks: Clocks) -> None:
+    """Bring every one of the stops that is not confirmed as far as the venues allow now."""
+    with ExitStack() as held:
+        ours = [event for event in events if _take(held, event)]
+        for event in ours:
+            escalate_if_worse(event)
+        places = [place for place in list_places() if any(_covers(event, place) for event in ours)]
+        confirmed = run_side_by_side([partial(_sweep_place, ours, place, clocks) for place in places])
+        for event in ours:
+            mine = (done for place, done in zip(places, confirmed, strict=True) if _covers(event, place))
+            if all(event.pk in done for done in mine):
+                _finish(event, clocks.wall_at)
+            else:
+                _page(event, clocks.wall_at)
+
+
+def _take(held: ExitStack, event: models.StopEvent) -> bool:
+    """Take the event for this run, if it is unfinished and nobody else works on it."""
     if event.progress == StopProgress.STOPPED:
-        return event
-    with locks.try_hold(f"emergency_stop:{event.pk}") as is_held:
-        if not is_held:
-            return event
-        scope = parse_scope(event.scope)
-        confirmed = [_sweep_account(event, scope, place) for place in list_places(scope)]
-        if all(confirmed):
-            _finish(event)
-        else:
-            _page(event, clocks.wall_at)
-    return get_stop_event(event_id)
+        return False
+    if not held.enter_context(locks.try_hold(f"emergency_stop:{event.pk}")):
+        return False
+    event.refresh_from_db()
+    return event.progress == StopProgress.STOPPING
 
 
-def list_places(scope: Scope) -> list[VenueAccount]:
-    """Every venue account where an order of the scope may rest."""
-    rows = VenueAccount.objects.select_related("account").filter(
-        account__environment=settings.TRADING_ENVIRONMENT
-    )
-    if scope.kind == "venue":
-        rows = rows.filter(venue=scope.name)
-    if scope.kind == "account":
-        rows = rows.filter(account__name=scope.name)
+def list_places() -> list[VenueAccount]:
+    """Every venue account of this environment."""
+    rows = VenueAccount.objects.select_related("account")
+    rows = rows.filter(account__environment=settings.TRADING_ENVIRONMENT)
     return list(rows.order_by("account__name", "priority"))
 
 
-def _sweep_account(event: models.StopEvent, scope: Scope, place: VenueAccount) -> bool:
-    """Settle and cancel at one venue account; whether the venue confirmed that nothing is left."""
-    note = _Ledger(event, place)
+def _covers(event: models.StopEvent, place: VenueAccount) -> bool:
+    """Whether an order of the event's scope may rest at the venue account."""
+    scope = parse_scope(event.scope)
+    names = {"venue": place.venue, "account": place.account.name}
+    return names.get(scope.kind, scope.name) == scope.name
+
+
+def run_side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """Their results in order; a thread and a database connection for each where there are several.
+
+    A bug in one is raised when the others have ended.
+    """
+    if len(jobs) < 2:
+        return [job() for job in jobs]
+    with ThreadPoolExecutor(max_workers=min(len(jobs), SIDE_BY_SIDE), thread_name_prefix="sweep") as pool:
+        futures = [pool.submit(_run_apart, job) for job in jobs]
+    return [future.result() for future in futures]
+
+
+def _run_apart(job: Callable[[], T]) -> T:
+    try:
+        return job()
+    finally:
+        connections.close_all()
+
+
+def _sweep_place(events: Sequence[models.StopEvent], place: VenueAccount, clocks: Clocks) -> set[int]:
+    """The events that the venue account has confirmed, each swept in turn."""
+    covered = [event for event in events if _covers(event, place)]
+    return {event.pk for event in covered if _sweep_turn(_begin(event, place, clocks))}
+
+
+def _begin(event: models.StopEvent, place: VenueAccount, clocks: Clocks) -> Turn:
+    return Turn(
+        event=event,
+        scope=parse_scope(event.scope),
+        place=place,
+        ledger=Ledger(event, place),
+        clocks=clocks,
+        deadline=time.monotonic() + TURN_SECONDS,
+    )
+
+
+def _sweep_turn(turn: Turn) -> bool:
+    """Settle, cancel and look after what is held; whether the venue confirmed that all is as it must be."""
+    note = turn.ledger
     if note.is_done(StepAction.CONFIRM):
         return True
     note.write(StepAction.CONFIRM, StepStatus.PENDING)
-    try:
-        # Both, always: an entry of unknown outcome must not keep foreign orders at the venue.
-        is_settled = _is_settled(scope, place, note)
-        is_clear = _is_cancelled(scope, place, note) and is_settled
-    except DomainError as refusal:
-        note.write(StepAction.CONFIRM, StepStatus.RETRYING, detail=f"{refusal.code}: {refusal}")
+    # All of them, always: an order that cannot be cancelled must not keep a position at risk.
+    troubles = [trouble for part in OUTSTANDING for trouble in _try(part, turn)]
+    if troubles:
+        note.write(StepAction.CONFIRM, StepStatus.RETRYING, detail="; ".join(troubles))
         return False
-    if is_clear:
-        note.close()
-        note.write(StepAction.CONFIRM, StepStatus.DONE, detail=f"{AGREEING_READS} reads agree")
-    else:
-        note.write(StepAction.CONFIRM, StepStatus.RETRYING, detail="orders are still open")
-    return is_clear
+    note.write(StepAction.CONFIRM, StepStatus.DONE, detail="two reads agree")
+    return True
 
 
-def _is_settled(scope: Scope, place: VenueAccount, note: "_Ledger") -> bool:
-    """Bring our own entries of the scope to their end; whether all are final."""
-    finals = [_end_order(order, note) for order in _list_entries(scope, place)]
-    return all(finals)
-
-
-def _list_entries(scope: Scope, place: VenueAccount) -> QuerySet[Order]:
-    rows = list_unsettled_orders(place).filter(purpose=OrderPurpose.ENTRY)
-    if scope.kind == "strategy":
-        return rows.filter(intent__strategy=scope.name)
-    return rows.filter(symbol=scope.name) if scope.kind == "symbol" else rows
-
-
-def _end_order(order: Order, note: "_Ledger") -> bool:
-    """Look an entry up where its outcome is not known, cancel it where it rests."""
-    action = StepAction.CANCEL if order.state == OrderState.OPEN else StepAction.SETTLE
+def _try(part: Callable[[Turn], bool], turn: Turn) -> Iterator[str]:
     try:
-        ended = dispatch.settle_order(order_id=order.pk) if action is StepAction.SETTLE else order
-        if ended.state == OrderState.OPEN:
-            ended = dispatch.cancel_order(order_id=order.pk)
+        if not part(turn):
+            yield OUTSTANDING.get(part, "something that could add risk has come back")
     except DomainError as refusal:
-        note.write(
-            action, StepStatus.RETRYING, order.client_order_id, order.symbol, f"{refusal.code}: {refusal}"
-        )
-        return False
-    is_final = OrderState(ended.state).is_final
-    status = StepStatus.DONE if is_final else StepStatus.RETRYING
-    note.write(action, status, order.client_order_id, order.symbol, ended.state)
-    return is_final
+        yield f"{refusal.code}: {refusal}"
 
 
-def _is_cancelled(scope: Scope, place: VenueAccount, note: "_Ledger") -> bool:
-    """Cancel whatever the venue shows of the scope until two reads in a row show nothing."""
-    agreeing = 0
-    for _ in range(READS):
-        resting = find_resting(scope, place)
-        agreeing = 0 if resting else agreeing + 1
-        if agreeing == AGREEING_READS:
-            # An entry that was claimed before the trip may have become known only now.
-            return not _list_entries(scope, place).exists()
-        for report, is_ours in resting:
-            _cancel(place, report, is_ours, note)
-    return False
-
-
-def find_resting(scope: Scope, place: VenueAccount) -> list[tuple[OrderReport, bool]]:
-    """What the venue shows that the stop must cancel, and whether it is ours; raises VenueError."""
-    reports = dispatch.read_open_orders(venue_account=place)
-    owners = _find_owners(place, (report.client_order_id for report in reports))
-    return [
-        (report, report.client_order_id in owners)
-        for report in reports
-        if must_cancel(report, owners.get(report.client_order_id), scope)
-    ]
-
-
-def _find_owners(place: VenueAccount, client_order_ids: Iterable[str]) -> dict[str, Owner]:
-    rows = Order.objects.filter(venue_account=place, client_order_id__in=list(client_order_ids))
-    found = rows.values_list("client_order_id", "purpose", "intent__strategy")
-    return {name: Owner(purpose=OrderPurpose(purpose), strategy=owner) for name, purpose, owner in found}
-
-
-def _cancel(place: VenueAccount, report: OrderReport, is_ours: bool, note: "_Ledger") -> None:
-    order = Order.objects.filter(venue_account=place, client_order_id=report.client_order_id).first()
-    try:
-        if order is not None and is_ours:
-            ended = dispatch.cancel_order(order_id=order.pk)
-            is_done, detail = OrderState(ended.state).is_final, str(ended.state)
-        else:
-            outcome = dispatch.cancel_foreign_order(venue_account=place, report=report)
-            is_done, detail = (
-                outcome.kind is OutcomeKind.ACCEPTED,
-                f"foreign: {outcome.kind.value} {outcome.text}",
-            )
-    except DomainError as refusal:
-        is_done, detail = False, f"{refusal.code}: {refusal}"
-    status = StepStatus.DONE if is_done else StepStatus.RETRYING
-    subject = report.client_order_id or report.venue_order_id
-    note.write(StepAction.CANCEL, status, subject, report.symbol, detail)
-
-
-def _finish(event: models.StopEvent) -> None:
+def _finish(event: models.StopEvent, wall_at: datetime) -> None:
     """STOPPED, once, with its audit event."""
     with transaction.atomic():
         moved = models.StopEvent.objects.filter(pk=event.pk, progress=StopProgress.STOPPING).update(
@@ -181,8 +166,10 @@ def _finish(event: models.StopEvent) -> None:
         if moved == 0:
             return
         event.refresh_from_db()
-        seconds = 0.0 if event.stopped_at is None else (event.stopped_at - event.tripped_at).total_seconds()
-        transaction.on_commit(lambda: metrics.STOP_SECONDS.observe(max(0.0, seconds)))
+        stopped_at = event.stopped_at or event.tripped_at
+        seconds = max(0.0, (stopped_at - get_sweep_began_at(event)).total_seconds())
+        transaction.on_commit(lambda: metrics.STOP_SECONDS.observe(seconds))
+        resolve_alert(code=UNCONFIRMED, scope=event.scope, wall_at=wall_at)
         record(
             action="risk.stop_confirm",
             actor=SWEEPER,
@@ -195,11 +182,11 @@ def _finish(event: models.StopEvent) -> None:
 
 def _page(event: models.StopEvent, wall_at: datetime) -> None:
     """Tell people of a stop that the venues have not confirmed for too long; once while it lasts."""
-    if wall_at - event.tripped_at < PAGE_AFTER:
+    if wall_at - get_sweep_began_at(event) < PAGE_AFTER:
         return
     with transaction.atomic():
         raise_alert(
-            code="emergency_stop_unconfirmed",
+            code=UNCONFIRMED,
             severity="critical",
             scope=event.scope,
             text=f"Emergency stop {event.pk} of {event.scope} is not confirmed by every venue",
@@ -207,38 +194,64 @@ def _page(event: models.StopEvent, wall_at: datetime) -> None:
         )
 
 
-class _Ledger:
-    """The steps of one stop at one venue account."""
+# Stops that stand confirmed -----------------------------------------------------------------------
 
-    def __init__(self, event: models.StopEvent, place: VenueAccount) -> None:
-        self._event = event
-        self._place = place
 
-    def write(
-        self, action: StepAction, status: StepStatus, subject: str = "", symbol: str = "", detail: str = ""
-    ) -> None:
-        key = {
-            "event": self._event,
-            "venue": self._place.venue,
-            "account": self._place.account.name,
-            "action": action,
-            "subject": subject[:64],
-        }
-        models.StopStep.objects.get_or_create(**key, defaults={"symbol": symbol})
-        models.StopStep.objects.filter(**key).update(
-            status=status, detail=detail[:500], attempts=F("attempts") + 1, updated_at=Now()
-        )
+def watch_stops(*, clocks: Clocks) -> None:
+    """Look after what is held under stops that stand confirmed; what must go is swept anew.
 
-    def close(self) -> None:
-        """What could not be cancelled is not there any more: the venue has just said so."""
-        self._steps().exclude(status=StepStatus.DONE).exclude(action=StepAction.CONFIRM).update(
-            status=StepStatus.DONE, detail="no longer at the venue", updated_at=Now()
-        )
+    The venue is asked only for symbols of which our book holds something of ours.
+    """
+    with ExitStack() as held:
+        rows = models.StopEvent.objects.filter(progress=StopProgress.STOPPED, ended_at__isnull=True)
+        ours = [
+            event
+            for event in rows.order_by("tripped_at", "id")
+            if held.enter_context(locks.try_hold(f"emergency_stop:{event.pk}"))
+        ]
+        quiet = [event for event in ours if not escalate_if_worse(event)]
+        places = [place for place in list_places() if any(_covers(event, place) for event in quiet)]
+        run_side_by_side([partial(_watch_place, quiet, place, clocks) for place in places])
 
-    def is_done(self, action: StepAction) -> bool:
-        return self._steps().filter(action=action, status=StepStatus.DONE).exists()
 
-    def _steps(self) -> QuerySet[models.StopStep]:
-        return models.StopStep.objects.filter(
-            event=self._event, venue=self._place.venue, account=self._place.account.name
-        )
+def _watch_place(events: Sequence[models.StopEvent], place: VenueAccount, clocks: Clocks) -> None:
+    for event in events:
+        if _covers(event, place):
+            _watch_turn(_begin(event, place, clocks))
+
+
+def _watch_turn(turn: Turn) -> None:
+    if list_entries(turn.scope, turn.place).exists():
+        resume_stop(turn.event, reason="an entry of ours is not settled any more")
+        return
+    for trouble in _try(_has_kept_away, turn):
+        logger.warning("stop %s at %s: %s", turn.event.pk, turn.place, trouble)
+    if turn.event.progress == StopProgress.STOPPING:
+        return
+    policy = choose_policy(turn.event, turn.place)
+    held = [position for position in list_held(turn.scope, turn.place) if not is_foreign(position)]
+    if held and policy is PositionPolicy.FLATTEN:
+        resume_stop(turn.event, reason="something is held again that must be closed")
+    elif turn.ledger.has_outstanding(POSITION_ACTIONS):
+        for trouble in _try(settle_positions, turn):
+            logger.warning("stop %s at %s: %s", turn.event.pk, turn.place, trouble)
+    else:
+        for position in held:
+            _look_after(turn, policy, position)
+
+
+def _has_kept_away(turn: Turn) -> bool:
+    """False, and the stop taken up again, where an order of somebody else could add risk since."""
+    if not has_come_back(turn):
+        return True
+    resume_stop(turn.event, reason="an order that is not ours could add risk again")
+    return False
+
+
+def _look_after(turn: Turn, policy: PositionPolicy, position: Position) -> None:
+    try:
+        follow(turn, policy, position)
+    except DomainError as refusal:
+        # Nothing is known of its stop: from now on the venue is asked in full until it answers.
+        detail = f"{refusal.code}: {refusal}"
+        turn.ledger.write(StepAction.PROTECT, StepStatus.RETRYING, position.symbol, position.symbol, detail)

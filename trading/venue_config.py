@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -12,9 +13,13 @@ from django.conf import settings
 from controlplane.yaml_file import YamlMap, load_yaml
 
 VENUES_WITH_DIALECT = frozenset({"binanceusdm"})
+VENUES_WITH_DEAD_MAN_TIMER = frozenset({"binanceusdm"})
+# It is renewed every third of its length, by a cycle that runs once a second.
+SHORTEST_TIMER_SECONDS, LONGEST_TIMER_SECONDS = 10, 600
 CAPABILITIES = frozenset(
     {"test_order", "closing_stop", "attached_protection", "dead_man_timer", "key_permissions"}
 )
+TIMER_KEY = "dead_man_timer_seconds"
 MAX_PERCENT = Decimal(5)
 MAX_REBATE_PERCENT = Decimal("0.1")
 _SYMBOL = re.compile(r"[A-Z0-9]{2,16}USDT")
@@ -22,12 +27,16 @@ _SYMBOL = re.compile(r"[A-Z0-9]{2,16}USDT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueTerms:
-    """Fees and slippage allowances of one venue, as ratios of the notional; a rebate is negative."""
+    """Fees and slippage allowances of one venue, as ratios of the notional; a rebate is negative.
+
+    `dead_man_timer` (wall time) is after how long without us the venue cancels our entries; 0 is never.
+    """
 
     taker_fee_ratio: Decimal
     maker_fee_ratio: Decimal
     default_slippage_ratio: Decimal
     slippage_ratios: Mapping[str, Decimal]
+    dead_man_timer: timedelta = timedelta(0)
 
     def slippage_ratio(self, symbol: str) -> Decimal:
         return self.slippage_ratios.get(symbol, self.default_slippage_ratio)
@@ -64,7 +73,7 @@ def load_venue_config(path: Path | None = None) -> VenueConfig:
         candidates=candidates,
         symbols=_read_symbols(root),
         required_capabilities=_read_capabilities(root),
-        terms=MappingProxyType({name: _read_terms(sections.section(name)) for name in sections}),
+        terms=MappingProxyType({name: _read_terms(sections.section(name), name) for name in sections}),
     )
 
 
@@ -97,8 +106,10 @@ def _read_capabilities(root: YamlMap) -> tuple[str, ...]:
     return names
 
 
-def _read_terms(section: YamlMap) -> VenueTerms:
-    section.require_keys(("taker_fee_percent", "maker_fee_percent", "slippage_allowance_percent"))
+def _read_terms(section: YamlMap, venue: str) -> VenueTerms:
+    section.require_keys(
+        ("taker_fee_percent", "maker_fee_percent", "slippage_allowance_percent"), optional=(TIMER_KEY,)
+    )
     allowances = section.section("slippage_allowance_percent")
     for symbol in allowances:
         if symbol != "default":
@@ -114,7 +125,19 @@ def _read_terms(section: YamlMap) -> VenueTerms:
                 if symbol != "default"
             }
         ),
+        dead_man_timer=_read_timer(section, venue),
     )
+
+
+def _read_timer(section: YamlMap, venue: str) -> timedelta:
+    """Off unless named; whether it may be armed a probe decides when it is due."""
+    seconds = section.whole(TIMER_KEY) if TIMER_KEY in section else 0
+    if seconds and venue not in VENUES_WITH_DEAD_MAN_TIMER:
+        raise section.error(TIMER_KEY, f"{venue} has no dead-man timer; only 0 is allowed")
+    if seconds and not SHORTEST_TIMER_SECONDS <= seconds <= LONGEST_TIMER_SECONDS:
+        span = f"{SHORTEST_TIMER_SECONDS} to {LONGEST_TIMER_SECONDS}"
+        raise section.error(TIMER_KEY, f"expected 0 (off) or {span}, found {seconds}")
+    return timedelta(seconds=seconds)
 
 
 def _read_ratio(section: YamlMap, key: str, *, lowest: Decimal) -> Decimal:

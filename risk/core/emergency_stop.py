@@ -22,6 +22,7 @@ class StopSource(StrEnum):
     RECONCILIATION = "reconciliation"
     GLOBAL_RISK = "global_risk"
     HEARTBEAT = "heartbeat"
+    LIQUIDATION = "liquidation"
 
 
 class StopProgress(StrEnum):

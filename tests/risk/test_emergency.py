@@ -267,6 +267,7 @@ def test_the_command_trips_for_a_designated_person_only(monkeypatch):
     answer = json.loads(run("trip", "--scope", "account:main", "--actor", "olga", "--json"))
 
     event = models.StopEvent.objects.get()
+    assert event.positions == "keep"
     assert answer == {
         "scope": "account:main",
         "state": "HALTED",
@@ -274,6 +275,9 @@ def test_the_command_trips_for_a_designated_person_only(monkeypatch):
         "event_id": event.pk,
     }
     assert event.reason == "stopped by hand"
+    run("trip", "--scope", "account:main", "--actor", "olga", "--positions", "flatten")
+    event.refresh_from_db()
+    assert event.positions == "flatten"
 
 
 def test_the_risk_state_reads_critical_while_unassessed_or_stale():

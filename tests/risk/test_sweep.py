@@ -15,14 +15,17 @@ from django.db import connection
 from controlplane.alerts.models import Alert
 from controlplane.approvals.core import Actor, ActorKind
 from controlplane.audit.models import AuditEvent
-from risk import models, sweep
-from risk.services import trip_emergency_stop
+from risk import models, sweep_orders
+from risk.core.emergency_stop import parse_scope
+from risk.services import sweep_stops, trip_emergency_stop, watch_stops
 from risk.sweep import sweep_stop
+from tests.factories import TradingStateFactory
 from trading import dispatch
 from trading import models as facts
 from trading.core.sizing import round_to_grid
 from trading.core.values import Clocks, OrderRequest, OrderType, Side
 from trading.dispatch.orders import open_venue
+from trading.reconcile import reconcile_venue_account
 from trading.selectors import get_clocks
 
 GUARD = Actor(name="watch", kind=ActorKind.GUARD)
@@ -173,9 +176,10 @@ def test_an_unreachable_venue_stays_stopping_and_is_finished_when_it_is_back(des
     assert Alert.objects.filter(code="emergency_stop_unconfirmed").count() == 1
 
     desk.clear_faults()
-    assert run(event).progress == "STOPPED"
+    assert sweep_stop(event_id=event.pk, clocks=later).progress == "STOPPED"
     order.refresh_from_db()
     assert order.state == "cancelled"
+    assert Alert.objects.get(code="emergency_stop_unconfirmed").resolved_at == later.wall_at
 
 
 def test_an_entry_whose_answer_was_lost_is_looked_up_and_cancelled(desk):
@@ -234,8 +238,8 @@ def test_nothing_is_confirmed_while_an_order_cannot_be_cancelled(desk):
 
 
 def find(desk: Any) -> set[str]:
-    scope = sweep.parse_scope("all")
-    return {report.client_order_id for report, _ in sweep.find_resting(scope, desk.place)}
+    resting = sweep_orders.find_resting(parse_scope("all"), desk.place)
+    return {report.client_order_id for report, _ in resting}
 
 
 def test_one_venue_that_cannot_be_read_holds_up_the_stop_but_not_the_other_venue(desk):
@@ -256,6 +260,38 @@ def test_one_venue_that_cannot_be_read_holds_up_the_stop_but_not_the_other_venue
 
     elsewhere.delete()
     assert run(event).progress == "STOPPED"
+
+
+def test_one_stop_that_cannot_be_confirmed_holds_up_no_other(desk):
+    facts.VenueAccount.objects.create(account=desk.place.account, venue="nowhere", priority=1)
+    TradingStateFactory(scope="venue:nowhere")
+    order = rest(desk)
+    stuck, other = trip("venue:nowhere"), trip(f"venue:{desk.place.venue}")
+
+    sweep_stops(clocks=get_clocks())
+
+    for event in (stuck, other):
+        event.refresh_from_db()
+    order.refresh_from_db()
+    assert (stuck.progress, other.progress, order.state) == ("STOPPING", "STOPPED", "cancelled")
+    assert set(stuck.steps.values_list("venue", "status")) == {("nowhere", "retrying")}
+
+
+def test_a_foreign_order_that_comes_while_the_stop_stands_is_cancelled_too(desk):
+    event = run(trip())
+    adding = foreign(desk)
+    reconcile_venue_account(venue_account=desk.place, market_at=get_clocks().market_at)
+
+    watch_stops(clocks=get_clocks())
+
+    event.refresh_from_db()
+    assert event.progress == "STOPPING"
+    assert run(event).progress == "STOPPED"
+    assert adding not in open_ids(desk)
+    watch_stops(clocks=get_clocks())
+    event.refresh_from_db()
+    assert event.progress == "STOPPED"
+    assert len(event.evidence["resumed"]) == 1
 
 
 def test_a_stop_of_a_venue_leaves_another_venue_alone(desk):

@@ -1,5 +1,7 @@
 """config/venues.yaml is loaded whole, or refused with the line that is wrong."""
 
+import re
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -101,3 +103,18 @@ def test_a_bad_file_names_line_and_key(tmp_path: Path, before: str, after: str, 
     message = str(caught.value)
     assert f"venues.yaml{complaint}" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("seconds", "complaint"), [("5", "expected 0 (off) or 10 to 600, found 5"), ("601", "found 601")]
+)
+def test_a_dead_man_timer_is_off_unless_named_and_within_bounds(
+    tmp_path: Path, seconds: str, complaint: str
+) -> None:
+    path = tmp_path / "venues.yaml"
+    path.write_text(GOOD)
+    assert load_venue_config(path).terms["binanceusdm"].dead_man_timer == timedelta(0)
+    path.write_text(f"{GOOD}    dead_man_timer_seconds: 30\n")
+    assert load_venue_config(path).terms["binanceusdm"].dead_man_timer == timedelta(seconds=30)
+    with pytest.raises(YamlError, match=re.escape(complaint)):
+        load(tmp_path, f"{GOOD}    dead_man_timer_seconds: {seconds}\n")

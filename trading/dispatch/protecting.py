@@ -5,6 +5,7 @@ Both count as protection only after they were read back. Without a position neit
 """
 
 import logging
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -36,6 +37,7 @@ ATTEMPTS = 2
 WOULD_TRIGGER = "-2021"
 ANOTHER_CLOSING_STOP = "-4130"
 ALERT = "position_unprotected"
+ZERO = Decimal(0)
 
 
 class Protection(StrEnum):
@@ -88,21 +90,53 @@ def has_orphan_protections(*, venue_account: models.VenueAccount, symbol: str) -
     return bool(list_unsettled(venue_account, symbol, *PROTECTIONS))
 
 
-def close_position(*, position_id: int, purpose: OrderPurpose = OrderPurpose.SAFETY_CLOSE) -> models.Position:
+def close_position(
+    *, position_id: int, purpose: OrderPurpose = OrderPurpose.SAFETY_CLOSE, leave: Decimal = ZERO
+) -> models.Position:
     """Close at market, reduce-only, whatever the states and the permit say, and clear the protections.
 
-    `purpose` is SAFETY_CLOSE or FLATTEN. Raises VenueError and LockBusy; whether it is flat is told
-    by the position.
+    `purpose` is SAFETY_CLOSE or FLATTEN. `leave` (base units, >= 0) is what is to stay: no more than
+    the rest is closed, and what stays keeps its protections, the target made to fit. Raises VenueError
+    and LockBusy; how much is left is told by the position.
     """
     position = models.Position.objects.select_related("venue_account__account").get(pk=position_id)
     place, gateway = position.venue_account, open_venue(position.venue_account)
     with locks.hold(symbol_key(place, position.symbol), patience=locks.PATIENCE):
-        _close(position, gateway, purpose)
+        _close(position, gateway, purpose, leave)
         position.refresh_from_db()
         if position.quantity == 0:
             _clear(place, position.symbol, gateway)
             _resolve(place, position.symbol)
+        elif leave:
+            restore(place, position.symbol, gateway)
     return position
+
+
+def verify_stop(*, position_id: int, reports: Sequence[OrderReport]) -> bool:
+    """Whether the venue shows our stop for the position among `reports`, or says so when asked for it.
+
+    Where it does not, the book forgets the stop that it knew, and the position counts as unprotected
+    from now at the latest. Raises VenueError and LockBusy.
+    """
+    position = models.Position.objects.select_related("venue_account__account").get(pk=position_id)
+    place, symbol = position.venue_account, position.symbol
+    resting = {report.client_order_id for report in reports if not report.state.is_final}
+    if any(_is_stop_there(order, resting) for order in list_unsettled(place, symbol, OrderPurpose.STOP_LOSS)):
+        return True
+    with locks.hold(symbol_key(place, symbol), patience=locks.PATIENCE):
+        stops = list_unsettled(place, symbol, OrderPurpose.STOP_LOSS)
+        for order in stops:
+            settle(order, open_venue(place))
+        # A look-up that found nothing has taken the stamp of having been read back.
+        if any(_is_stop_there(order, {order.client_order_id}) for order in stops):
+            return True
+        trips.mark_unprotected(position)
+    return False
+
+
+def _is_stop_there(order: models.Order, resting: Set[str]) -> bool:
+    is_verified = order.state == OrderState.OPEN and order.verified_at is not None
+    return is_verified and order.client_order_id in resting
 
 
 def look_again(order: models.Order, gateway: Gateway) -> None:
@@ -300,7 +334,7 @@ def _is_backing_off(position: models.Position, purpose: OrderPurpose) -> bool:
     return selectors.get_clocks().wall_at - order.updated_at < BACK_OFF
 
 
-def _close(position: models.Position, gateway: Gateway, purpose: OrderPurpose) -> None:
+def _close(position: models.Position, gateway: Gateway, purpose: OrderPurpose, leave: Decimal = ZERO) -> None:
     """Cancel the rest of the entry and close at market in slices; what stays open is told to people."""
     place, symbol = position.venue_account, position.symbol
     for order in list_unsettled(place, symbol, OrderPurpose.ENTRY):
@@ -308,22 +342,22 @@ def _close(position: models.Position, gateway: Gateway, purpose: OrderPurpose) -
     for order in list_unsettled(place, symbol, purpose):
         settle(order, gateway)
     position.refresh_from_db()
-    if position.quantity != 0 and position.entry_intent is not None:
+    if abs(position.quantity) > leave and position.entry_intent is not None:
         if not _is_backing_off(position, purpose):
-            for quantity in _slice(position):
+            for quantity in _slice(position, leave):
                 columns = {"order_type": OrderType.MARKET, "quantity": quantity, "reduce_only": True}
                 order = _add(position, purpose, columns)
                 send(order, gateway)
                 look_again(order, gateway)
         position.refresh_from_db()
-    if position.quantity != 0:
+    if position.quantity != 0 and leave == 0:
         trips.mark_unprotected(position)
         _tell(position)
 
 
-def _slice(position: models.Position) -> list[Decimal]:
-    """The held quantity in parts that the venue takes as market orders."""
-    left = abs(position.quantity)
+def _slice(position: models.Position, leave: Decimal = ZERO) -> list[Decimal]:
+    """The held quantity above `leave` in parts that the venue takes as market orders."""
+    left = abs(position.quantity) - leave
     instrument = selectors.get_instrument(position.venue_account.venue, position.symbol)
     largest = left if instrument is None else instrument.max_market_quantity
     parts = []

@@ -1,5 +1,7 @@
 """Looking orders up at the venue by our own id until they are settled; cancelling them."""
 
+from decimal import Decimal
+
 from django.db.models import F
 
 from trading import locks, models, selectors
@@ -114,9 +116,17 @@ def cancel_stray(order: models.Order, report: OrderReport, gateway: Gateway) -> 
     gateway.cancel_order(report.symbol, report.client_order_id, report.is_conditional)
 
 
-def read_open_orders(*, venue_account: models.VenueAccount) -> tuple[OrderReport, ...]:
+def read_open_orders(
+    *, venue_account: models.VenueAccount, symbol: str | None = None
+) -> tuple[OrderReport, ...]:
     """Every order resting at the venue, ours or not, regular and conditional; raises VenueError."""
-    return open_venue(venue_account).fetch_open_orders()
+    return open_venue(venue_account).fetch_open_orders(symbol)
+
+
+def read_positions(*, venue_account: models.VenueAccount) -> dict[str, Decimal]:
+    """What the venue says is held, ours or not: signed base units by symbol, none flat; raises VenueError."""
+    reports = open_venue(venue_account).fetch_positions()
+    return {report.symbol: report.quantity for report in reports if report.quantity}
 
 
 def cancel_foreign_order(*, venue_account: models.VenueAccount, report: OrderReport) -> Outcome:

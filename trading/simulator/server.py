@@ -17,6 +17,7 @@ from trading.simulator.venue import SimulatedVenue
 from trading.simulator.wire import Answer, Request, json_answer
 
 DIALECTS: dict[str, Callable[[SimulatedVenue, Request], Answer]] = {"binanceusdm": binanceusdm.handle}
+KEY_HEADER = "x-mbx-apikey"
 TICK_SECONDS = 0.1
 _MAX_BODY = 1_000_000
 
@@ -141,7 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(admin.handle(self.server.venue, request))
             return
         struck = self.server.venue.faults.strike(request.method, request.path)
-        answer = self._before(struck) or self.server.answer(self.server.venue, request)
+        account = self.server.venue.account_of(request.headers.get(KEY_HEADER, ""))
+        answer = self._before(struck) or self.server.answer(account, request)
         answer_or_none = self._after(struck, answer)
         self._record(request, answer, struck)
         if answer_or_none is None:

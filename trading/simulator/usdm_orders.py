@@ -297,7 +297,7 @@ def cancel_all_algos(venue: SimulatedVenue, params: Params) -> Any:
 
 
 def countdown(venue: SimulatedVenue, params: Params) -> Any:
-    """Arm the dead-man timer of a symbol: it cancels *all* its orders, protections included."""
+    """Arm the dead-man timer of a symbol: it cancels *all* its orders, protections included, as a rule."""
     symbol, milliseconds = params.symbol(venue.engine.feed.symbols), params.integer("countdownTime")
     deadline = venue.clock.wall_ms() + milliseconds if milliseconds > 0 else 0
     venue.execute("set_countdown", symbol=symbol, deadline_ms=deadline)

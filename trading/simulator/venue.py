@@ -1,4 +1,8 @@
-"""The shell around the engine: one lock, the clock, the journal, limits, faults and what is configured."""
+"""The shell around the engine: one lock, the clock, the journal, limits, faults and what is configured.
+
+A venue has one account, and may have more with books and money of their own (`add_account`): they share
+its prices, its clock, its limits and its faults, and are told apart by their keys.
+"""
 
 import threading
 from collections import deque
@@ -18,6 +22,8 @@ from trading.simulator.store import Store, StoreError
 _SNAPSHOT_EVERY_MS = 20_000
 _KEPT_REQUESTS = 2_000
 _TOLERATED_STEP_BACK_S = 120
+# What happens to prices happens to every account of the venue.
+OF_THE_MARKET = frozenset({"gap", "clear_gaps", "freeze"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +47,7 @@ class KeyPermissions:
 
 
 class SimulatedVenue:
-    """One venue with one account. Public methods are safe to call from many threads."""
+    """One account at a venue, with the others there. Public methods are safe to call from many threads."""
 
     def __init__(
         self, engine: Engine, clock: Clock, credentials: Credentials, store: Store | None = None
@@ -52,14 +58,26 @@ class SimulatedVenue:
         self.permissions = KeyPermissions()
         self.limiter = RateLimiter()
         self.faults = Faults()
+        # What a dead-man timer does to conditional orders no page of the venue says: a probe must show it.
+        self.timer_spares_conditionals = False
         # Announced delistings, symbol to market time in ms; like permissions they are not journaled.
         self.delistings: dict[str, int] = {}
+        self.others: dict[str, SimulatedVenue] = {}
         self.requests: deque[dict[str, Any]] = deque(maxlen=_KEPT_REQUESTS)
         self.request_count = 0
         self._store = store
         self._lock = threading.RLock()
         self._saved_at_ms = clock.wall_ms()
         self._lost: OSError | None = None
+
+    def add_account(self, other: "SimulatedVenue") -> None:
+        """Let another account trade here; before the venue answers anything."""
+        other.limiter, other.faults, other.delistings = self.limiter, self.faults, self.delistings
+        self.others[other.credentials.key] = other
+
+    def account_of(self, key: str) -> "SimulatedVenue":
+        """The account that an API key belongs to; the first for any key that is not another's."""
+        return self.others.get(key, self)
 
     @contextmanager
     def at_now(self) -> Iterator[Engine]:
@@ -77,7 +95,10 @@ class SimulatedVenue:
             result = engine.apply(name, arguments)
             if self._store is not None:
                 self._journal(self._store, at_ms, name, arguments)
-            return result
+        if name in OF_THE_MARKET:
+            for other in self.others.values():
+                other.execute(name, **arguments)
+        return result
 
     def _journal(self, store: Store, at_ms: int, name: str, arguments: dict[str, Any]) -> None:
         """Journal what was applied; where that fails nothing is answered any more, and the venue ends."""
@@ -98,10 +119,13 @@ class SimulatedVenue:
             for symbol, deadline_ms in list(engine.state.countdowns.items()):
                 if wall_ms >= deadline_ms:
                     self.execute("cancel_all", symbol=symbol)
-                    self.execute("cancel_all_algos", symbol=symbol)
+                    if not self.timer_spares_conditionals:
+                        self.execute("cancel_all_algos", symbol=symbol)
                     self.execute("set_countdown", symbol=symbol, deadline_ms=0)
         if wall_ms - self._saved_at_ms >= _SNAPSHOT_EVERY_MS:
             self.save()
+        for other in self.others.values():
+            other.tick()
 
     def save(self) -> None:
         """Write a snapshot, if there is a folder for it; requests wait for its making, not its writing."""
@@ -113,7 +137,9 @@ class SimulatedVenue:
             store.finish_snapshot(snapshot)
 
     def close(self) -> None:
-        """Write a last snapshot and let the folder go."""
+        """Write a last snapshot and let the folder go; the other accounts' too."""
+        for other in self.others.values():
+            other.close()
         if self._lost is None:
             self.save()
         with self._lock:

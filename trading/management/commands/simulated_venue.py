@@ -3,7 +3,7 @@
 import signal
 import threading
 from argparse import ArgumentParser
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -37,6 +37,12 @@ class Command(BaseCommand):
         add("--balance", default="1100", help="USDT on the account at first start")
         add("--api-key", help="the key it accepts (default: BINANCE_API_KEY)")
         add("--api-secret", help="the secret it accepts (default: BINANCE_API_SECRET)")
+        add(
+            "--account",
+            action="append",
+            default=[],
+            help="another account there, with keys of its own in BINANCE_API_KEY__ACCOUNT; may be repeated",
+        )
         add("--anchor", help="market time at start, ISO 8601; without it the desk's market clock is followed")
         add("--speed", type=int, default=1, help="with --anchor: market seconds per second")
         add("--no-restrictions", action="store_true", help="answer 404 for key permissions, as demo hosts do")
@@ -57,9 +63,19 @@ class Command(BaseCommand):
             secret=options["api_secret"] or env_str("BINANCE_API_SECRET"),
         )
         balance = _read_balance(options["balance"])
-        with closing(Store(options["state_dir"])) as store:
+        permissions = KeyPermissions(absent=options["no_restrictions"])
+        with ExitStack() as stores:
+            store = stores.enter_context(closing(Store(options["state_dir"])))
             venue = open_venue(feed=feed, clock=clock, credentials=credentials, balance=balance, store=store)
-            venue.permissions = KeyPermissions(absent=options["no_restrictions"])
+            venue.permissions = permissions
+            for name in options["account"]:
+                own = Store(options["state_dir"] / "accounts" / name)
+                store = stores.enter_context(closing(own))
+                other = open_venue(
+                    feed=feed, clock=clock, credentials=_read_own_keys(name), balance=balance, store=store
+                )
+                other.permissions = permissions
+                venue.add_account(other)
             self._serve(venue, options)
         if follower is not None:
             follower.stop()
@@ -79,6 +95,12 @@ class Command(BaseCommand):
             server.ended.wait()
             if not server.stopping.is_set():
                 raise CommandError("the venue could not go on", returncode=1)
+
+
+def _read_own_keys(account: str) -> Credentials:
+    """As the desk's gateway reads them; raises SettingError."""
+    suffix = f"__{account.upper().replace('-', '_')}"
+    return Credentials(key=env_str(f"BINANCE_API_KEY{suffix}"), secret=env_str(f"BINANCE_API_SECRET{suffix}"))
 
 
 def _read_balance(text: str) -> Decimal:

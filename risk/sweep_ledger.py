@@ -1,0 +1,76 @@
+"""The steps of a stop at one venue account, and a sweeper's turn there."""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from risk import models
+from risk.core.emergency_stop import StepAction, StepStatus
+from trading.core.values import Clocks, Scope
+from trading.models import VenueAccount
+
+MAX_DETAIL = 500
+ORDER_ACTIONS = (StepAction.SETTLE, StepAction.CANCEL)
+POSITION_ACTIONS = (StepAction.PROTECT, StepAction.REDUCE, StepAction.FLATTEN)
+
+
+class Ledger:
+    """Writes the steps of one stop at one venue account; a step is DONE only when the venue has said so."""
+
+    def __init__(self, event: models.StopEvent, place: VenueAccount) -> None:
+        self._event = event
+        self._place = place
+
+    def write(
+        self, action: StepAction, status: StepStatus, subject: str = "", symbol: str = "", detail: str = ""
+    ) -> None:
+        key = {
+            "event": self._event,
+            "venue": self._place.venue,
+            "account": self._place.account.name,
+            "action": action,
+            "subject": subject[:64],
+        }
+        models.StopStep.objects.get_or_create(**key, defaults={"symbol": symbol})
+        models.StopStep.objects.filter(**key).update(
+            status=status, detail=detail[:MAX_DETAIL], attempts=F("attempts") + 1, updated_at=Now()
+        )
+
+    def close(self, actions: Collection[StepAction], detail: str) -> None:
+        """What was still to do is done: the venue has just said so. What is not ours to do stays failed."""
+        rows = (
+            self._steps().filter(action__in=actions).exclude(status__in=[StepStatus.DONE, StepStatus.FAILED])
+        )
+        rows.update(status=StepStatus.DONE, detail=detail, updated_at=Now())
+
+    def is_done(self, action: StepAction) -> bool:
+        return self._steps().filter(action=action, status=StepStatus.DONE).exists()
+
+    def has_outstanding(self, actions: Collection[StepAction]) -> bool:
+        rows = self._steps().filter(action__in=actions)
+        return rows.exclude(status__in=[StepStatus.DONE, StepStatus.FAILED]).exists()
+
+    def _steps(self) -> QuerySet[models.StopStep]:
+        return models.StopStep.objects.filter(
+            event=self._event, venue=self._place.venue, account=self._place.account.name
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One sweeper's turn with one stop at one venue account; `deadline` is monotonic seconds."""
+
+    event: models.StopEvent
+    scope: Scope
+    place: VenueAccount
+    ledger: Ledger
+    clocks: Clocks
+    deadline: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what is left must wait for the next turn, so that others get theirs."""
+        return time.monotonic() >= self.deadline
