@@ -16,7 +16,7 @@ from risk.drawdown import measure_drawdown
 from risk.global_risk_limits import get_global_risk_limits
 from risk.global_risk_record import as_inputs
 from risk.limits import get_limits
-from risk.native import run_native
+from controlplane.native import run_native
 from trading import selectors
 from trading.core.values import Clocks, TradingStateName
 from trading.models import MarketPrice, Permit, TradingState, VenueAccount

@@ -40,40 +40,56 @@ def parse_text(text: str) -> Any:
 def build(cls: type[Value], data: Any) -> Value:
     """A dataclass from plain data, by its annotations; a missing or unknown key is an error."""
     hint: Any = cls
-    made: Value = _builder(hint)(data)
+    inner = _builder(hint)
+    made: Value = data if inner is None else inner(data)
     return made
 
 
 @lru_cache(maxsize=128)
-def _builder(hint: Any) -> Build:
+def _builder(hint: Any) -> Build | None:
+    """What makes a value of plain data; None where the data is the value."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in {Union, types.UnionType}:
         return _optional(next(part for part in arguments if part is not type(None)))
     if origin is tuple:
         item = _builder(arguments[0])
-        return lambda data: tuple(item(part) for part in data)
+        return tuple if item is None else lambda data: tuple(map(item, data))
     if hint is datetime:
-        return lambda data: datetime.fromisoformat(data)
-    if hint is Decimal or (isinstance(hint, type) and issubclass(hint, Enum)):
-        return lambda data: hint(data)
-    if dataclasses.is_dataclass(hint):
-        return _dataclass(hint)
-    return lambda data: data
+        return datetime.fromisoformat
+    if hint is Decimal:
+        return Decimal
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return _member(hint)
+    return _dataclass(hint) if dataclasses.is_dataclass(hint) else None
 
 
-def _optional(hint: Any) -> Build:
+def _optional(hint: Any) -> Build | None:
     inner = _builder(hint)
-    return lambda data: None if data is None else inner(data)
+    return inner and (lambda data: None if data is None else inner(data))
+
+
+def _member(hint: type[Enum]) -> Build:
+    members = {member.value: member for member in hint}
+
+    def find(data: Any) -> Enum:
+        known = members.get(data)
+        return hint(data) if known is None else known
+
+    return find
 
 
 def _dataclass(cls: Any) -> Build:
     hints = get_type_hints(cls)
-    builders = {field.name: _builder(hints[field.name]) for field in dataclasses.fields(cls)}
+    names = {field.name for field in dataclasses.fields(cls)}
+    inners = {name: _builder(hints[name]) for name in names}
+    made = [(name, inner) for name, inner in inners.items() if inner is not None]
 
     def make(data: Any) -> Any:
-        if data.keys() != builders.keys():
-            difference = sorted(data.keys() ^ builders.keys())
-            raise KeyError(f"{cls.__name__}: {', '.join(difference)}")
-        return cls(**{name: inner(data[name]) for name, inner in builders.items()})
+        if data.keys() != names:
+            raise KeyError(f"{cls.__name__}: {', '.join(sorted(data.keys() ^ names))}")
+        values = dict(data)
+        for name, inner in made:
+            values[name] = inner(values[name])
+        return cls(**values)
 
     return make

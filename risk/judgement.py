@@ -6,6 +6,8 @@ was faster, everything is read and decided anew.
 """
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from time import perf_counter
 
@@ -16,14 +18,15 @@ from controlplane.alerts.services import raise_alert
 from controlplane.audit.services import record
 from controlplane.code_version import get_code_version
 from controlplane.errors import Conflict, Unavailable
+from controlplane.native import as_array, run_native
 from risk import metrics, models
 from risk.core.values import Decision, Limits
 from risk.core.verdict import Verdict, reach_verdict
 from risk.evidence import to_text
 from risk.limits import get_limits
-from risk.native import run_native
 from risk.snapshot import LoadedIntent, load_intent
 from trading.core.values import Clocks, IntentState
+from trading.services import mark_stored
 
 APPROVAL_LIVES_FOR = timedelta(seconds=5)
 OPTIMISTIC_ATTEMPTS = 4
@@ -141,6 +144,8 @@ stored AS (
   FROM moved CROSS JOIN fresh
   RETURNING id, decided_at
 )
+"""
+ANSWER = """
 SELECT stored.id, stored.decided_at, (SELECT throttled_at FROM counted) FROM stored
 """
 
@@ -162,10 +167,11 @@ STORED = (
     "market_at",
 )
 
-RESERVE = FENCE + SWAP_BOOK + NO_OVERRIDES + MOVE + COUNT_ENTRY + INSERT
-RESERVE_OVERRIDDEN = FENCE + SWAP_BOOK + HOLD_OVERRIDES + MOVE + USE_OVERRIDES + COUNT_ENTRY + INSERT
-APPROVE = FENCE + KEEP_BOOK + NO_OVERRIDES + MOVE + NO_COUNT + INSERT
-DENY = NO_FENCE + NO_OVERRIDES + MOVE + NO_COUNT + INSERT
+STORE = INSERT + ANSWER
+RESERVE = FENCE + SWAP_BOOK + NO_OVERRIDES + MOVE + COUNT_ENTRY + STORE
+RESERVE_OVERRIDDEN = FENCE + SWAP_BOOK + HOLD_OVERRIDES + MOVE + USE_OVERRIDES + COUNT_ENTRY + STORE
+APPROVE = FENCE + KEEP_BOOK + NO_OVERRIDES + MOVE + NO_COUNT + STORE
+DENY = NO_FENCE + NO_OVERRIDES + MOVE + NO_COUNT + STORE
 
 
 def judge_intent(*, intent_id: uuid.UUID, clocks: Clocks) -> models.Decision:
@@ -179,17 +185,24 @@ def judge_intent(*, intent_id: uuid.UUID, clocks: Clocks) -> models.Decision:
         loaded = load_intent(intent_id=intent_id, clocks=clocks)
         if loaded.state != IntentState.PROPOSED:
             return _get_first(intent_id, loaded.state)
-        try:
-            alone = attempt >= OPTIMISTIC_ATTEMPTS
+        alone = attempt >= OPTIMISTIC_ATTEMPTS
+        with naming_contention(intent_id):
             stored = _decide_alone(loaded, clocks) if alone else _decide_and_store(loaded)
-        except OperationalError as error:
-            if isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
-                raise GateContended(f"intent {intent_id}: somebody holds the account's book") from error
-            raise
         if stored is not None:
-            _count(loaded, stored, perf_counter() - started)
+            count_decision(loaded, stored, perf_counter() - started)
             return stored
     raise GateContended(f"intent {intent_id}: the account's book changed {ATTEMPTS} times; judge again")
+
+
+@contextmanager
+def naming_contention(intent_id: uuid.UUID) -> Iterator[None]:
+    """A lock that was not given in time is GateContended."""
+    try:
+        yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
+            raise GateContended(f"intent {intent_id}: somebody holds the account's book") from error
+        raise
 
 
 def _get_first(intent_id: uuid.UUID, state: str) -> models.Decision:
@@ -218,7 +231,7 @@ def _decide_and_store(loaded: LoadedIntent) -> models.Decision | None:
     permit = loaded.snapshot.permit
     limits = None if permit is None else get_limits(permit.limit_set_digest)
     verdict = reach_verdict(loaded.intent, loaded.snapshot, limits)
-    if not _latches(loaded, verdict.decision, limits):
+    if not is_last_entry(loaded, verdict.decision, limits):
         return _store(loaded, verdict, limits)[0]
     # Rare: the entry after which a person must look. The latch and its audit event are one commit.
     with transaction.atomic():
@@ -228,10 +241,10 @@ def _decide_and_store(loaded: LoadedIntent) -> models.Decision | None:
         return row
 
 
-def _latches(loaded: LoadedIntent, decision: Decision, limits: Limits | None) -> bool:
+def is_last_entry(loaded: LoadedIntent, decision: Decision, limits: Limits | None) -> bool:
     """Whether this entry is the one that reaches the throttle, by what was read."""
     activity = loaded.snapshot.activity
-    if activity is None or limits is None or not _reserves(loaded, decision):
+    if activity is None or limits is None or not reserves(loaded, decision):
         return False
     began = activity.window_started_at
     restarts = began is None or loaded.snapshot.market_at - began >= limits.repeat_window
@@ -263,36 +276,41 @@ def _store(
     loaded: LoadedIntent, verdict: Verdict, limits: Limits | None, *, latches: bool = False
 ) -> tuple[models.Decision | None, datetime | None]:
     """The stored row, or None if somebody was faster; and when the throttle latched."""
-    row = _make_row(loaded, verdict.decision, limits)
-    states, permit, intent = loaded.snapshot.states, loaded.snapshot.permit, loaded.intent
-    parameters: dict[str, object] = {
-        "lock_wait": _milliseconds(LOCK_WAIT),
-        "state_ids": [item.row_id for item in states],
-        "state_versions": [item.version for item in states],
-        "state_count": len(states),
-        "state": IntentState.APPROVED.value if row.allowed else IntentState.DENIED.value,
+    row = make_row(loaded, verdict.decision, limits)
+    parameters = parameters_of(loaded, row, limits) | {
         "version": loaded.version,
-        "fencing_token": None if permit is None else permit.fencing_token,
-        "lives_for": APPROVAL_LIVES_FOR,
-        "override_ids": [item.override_id for item in verdict.used],
-        "strategy": intent.strategy,
-        "symbol": intent.symbol,
-        "side": intent.side.value,
-        "signal_at": intent.signal_at,
+        "override_ids": as_array(item.override_id for item in verdict.used),
         "latches": latches,
-        "max_repeats": 0 if limits is None else limits.max_repeats,
-        "repeat_window": timedelta(0) if limits is None else limits.repeat_window,
     }
-    parameters |= {name: getattr(row, name) for name in STORED}
     rows = run_native(_statement(loaded, verdict), parameters)
     if not rows:
         return None, None
     row.id, row.decided_at, throttled_at = rows[0]
-    row._state.adding, row._state.db = False, "default"
+    mark_stored(row)
     return row, throttled_at
 
 
-def _make_row(loaded: LoadedIntent, decision: Decision, limits: Limits | None) -> models.Decision:
+def parameters_of(loaded: LoadedIntent, row: models.Decision, limits: Limits | None) -> dict[str, object]:
+    """What every statement that stores the decision is given."""
+    states, permit, intent = loaded.snapshot.states, loaded.snapshot.permit, loaded.intent
+    return {name: getattr(row, name) for name in STORED} | {
+        "lock_wait": _milliseconds(LOCK_WAIT),
+        "state_ids": as_array(item.row_id for item in states),
+        "state_versions": as_array(item.version for item in states),
+        "state_count": len(states),
+        "state": IntentState.APPROVED.value if row.allowed else IntentState.DENIED.value,
+        "fencing_token": None if permit is None else permit.fencing_token,
+        "lives_for": APPROVAL_LIVES_FOR,
+        "strategy": intent.strategy,
+        "symbol": intent.symbol,
+        "side": intent.side.value,
+        "signal_at": intent.signal_at,
+        "max_repeats": 0 if limits is None else limits.max_repeats,
+        "repeat_window": timedelta(0) if limits is None else limits.repeat_window,
+    }
+
+
+def make_row(loaded: LoadedIntent, decision: Decision, limits: Limits | None) -> models.Decision:
     return models.Decision(
         intent_id=uuid.UUID(loaded.intent.intent_id),
         account_id=loaded.account_id,
@@ -315,12 +333,12 @@ def _make_row(loaded: LoadedIntent, decision: Decision, limits: Limits | None) -
 def _statement(loaded: LoadedIntent, verdict: Verdict) -> str:
     if not verdict.decision.allowed:
         return DENY
-    if not _reserves(loaded, verdict.decision):
+    if not reserves(loaded, verdict.decision):
         return APPROVE
     return RESERVE_OVERRIDDEN if verdict.used else RESERVE
 
 
-def _reserves(loaded: LoadedIntent, decision: Decision) -> bool:
+def reserves(loaded: LoadedIntent, decision: Decision) -> bool:
     """Whether the answer uses up headroom: an entry that is allowed and will be sent."""
     return decision.allowed and loaded.execute and not loaded.intent.reduce_only
 
@@ -329,7 +347,7 @@ def _milliseconds(duration: timedelta) -> str:
     return str(duration // timedelta(milliseconds=1))
 
 
-def _count(loaded: LoadedIntent, row: models.Decision, seconds: float) -> None:
+def count_decision(loaded: LoadedIntent, row: models.Decision, seconds: float) -> None:
     assigned = loaded.snapshot.allowed_symbols is not None
     labels = {
         "decision": "allowed" if row.allowed else "blocked",

@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from controlplane.errors import NotFound
+from controlplane.native import run_native
 from trading import models
 from trading.core import values
 from trading.core.values import (
@@ -21,17 +22,19 @@ from trading.core.values import (
 )
 
 UNSETTLED = (OrderState.SENDING, OrderState.UNKNOWN, OrderState.OPEN)
+# The source of what a person asks for by hand.
+OPERATOR = "operator"
 OPEN_INTENTS = (IntentState.PROPOSED, IntentState.APPROVED, IntentState.DISPATCHED)
+
+READ_CLOCKS = """
+SELECT clock_timestamp(), c.anchor_at, c.started_at, c.speed, c.paused
+FROM (SELECT 1) one LEFT JOIN trading_marketclock c ON c.id = 1
+"""
 
 
 def get_clocks() -> Clocks:
     """Both clocks from one statement; without a clock row market time is the database's clock."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT clock_timestamp(), c.anchor_at, c.started_at, c.speed, c.paused"
-            " FROM (SELECT 1) one LEFT JOIN trading_marketclock c ON c.id = 1"
-        )
-        wall_at, anchor_at, started_at, speed, paused = cursor.fetchone()
+    wall_at, anchor_at, started_at, speed, paused = run_native(READ_CLOCKS, {})[0]
     if anchor_at is None:
         return Clocks(wall_at=wall_at, market_at=wall_at)
     clock = MarketClock(anchor_at=anchor_at, started_at=started_at, speed=speed, paused=paused)
@@ -144,13 +147,16 @@ def list_open_intents(account: models.Account) -> QuerySet[models.OrderIntent]:
 
 
 def list_waiting_intents() -> QuerySet[models.OrderIntent]:
-    """Approved, wanted and still valid, but not sent for a second: their worker may be gone."""
+    """Approved, wanted and still valid, but not sent for a second: their worker may be gone.
+
+    What a person asks for does not wait for a worker at all.
+    """
     now = Now()
     return models.OrderIntent.objects.filter(
+        Q(updated_at__lt=now - timedelta(seconds=1)) | Q(source=OPERATOR),
         state=IntentState.APPROVED,
         execute=True,
         valid_until__gt=now,
-        updated_at__lt=now - timedelta(seconds=1),
     ).order_by("created_at")
 
 

@@ -7,9 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Required, TypedDict, Unpack
 
-from django.db import IntegrityError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.db.models import Model
 
 from controlplane.errors import Conflict, InvalidInput
+from controlplane.native import run_native
 from trading import models
 from trading.core.values import OrderPurpose, OrderType, Side, TimeInForce
 from trading.selectors import get_clocks
@@ -136,6 +138,42 @@ class IntentBody(TypedDict, total=False):
     may_resize: bool
 
 
+# What an intent is stored with besides what its judgement adds.
+ASKED = (
+    "id",
+    "account_id",
+    "venue_account_id",
+    "strategy",
+    "symbol",
+    "side",
+    "order_type",
+    "time_in_force",
+    "purpose",
+    "quantity",
+    "price",
+    "stop_loss",
+    "take_profit",
+    "reduce_only",
+    "signal_at",
+    "client_ref",
+    "body_digest",
+    "source",
+    "execute",
+    "may_resize",
+    "requested_quantity",
+    "state",
+    "version",
+    "limit_set_digest",
+    "market_at",
+)
+REGISTER = f"""
+INSERT INTO trading_orderintent ({", ".join(ASKED)})
+VALUES ({", ".join(f"%({name})s" for name in ASKED)})
+ON CONFLICT (account_id, client_ref) DO NOTHING
+RETURNING created_at, updated_at
+"""  # noqa: S608 - made of the names above
+
+
 def register_intent(
     *,
     account: models.Account,
@@ -150,27 +188,45 @@ def register_intent(
     asked for stays in `requested_quantity`.
     Raises InvalidInput (field named) and ClientRefReused.
     """
-    for field in ("quantity", "price", "stop_loss", "take_profit"):
-        _check_number(field, body[field])
-    digest = _digest_body({**body, "venue_account": str(body["venue_account"])})
-    try:
-        with transaction.atomic():
-            return models.OrderIntent.objects.create(
-                account=account,
-                client_ref=client_ref,
-                body_digest=digest,
-                signal_at=signal_at,
-                market_at=market_at,
-                requested_quantity=body["quantity"],
-                **body,
-            )
-    except IntegrityError:
-        first = models.OrderIntent.objects.filter(account=account, client_ref=client_ref).first()
-        if first is None:
-            raise
-    if first.body_digest != digest:
+    row = make_intent(
+        account=account, client_ref=client_ref, signal_at=signal_at, market_at=market_at, **body
+    )
+    stored = run_native(REGISTER, {name: getattr(row, name) for name in ASKED})
+    if stored:
+        row.created_at, row.updated_at = stored[0]
+        mark_stored(row)
+        return row
+    first = models.OrderIntent.objects.get(account=account, client_ref=client_ref)
+    if first.body_digest != row.body_digest:
         raise ClientRefReused(f"client_ref: {client_ref!r} was used for another order intent")
     return first
+
+
+def make_intent(
+    *,
+    account: models.Account,
+    client_ref: str,
+    signal_at: datetime,
+    market_at: datetime,
+    **body: Unpack[IntentBody],
+) -> models.OrderIntent:
+    """The request as a row that is not stored; raises InvalidInput (field named)."""
+    for field in ("quantity", "price", "stop_loss", "take_profit"):
+        _check_number(field, body[field])
+    return models.OrderIntent(
+        account=account,
+        client_ref=client_ref,
+        body_digest=_digest_body({**body, "venue_account": str(body["venue_account"])}),
+        signal_at=signal_at,
+        market_at=market_at,
+        requested_quantity=body["quantity"],
+        **body,
+    )
+
+
+def mark_stored(row: Model) -> None:
+    """Tell Django that a row, which a statement of ours has written, is in the database."""
+    row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
 def _check_number(field: str, number: Decimal | None) -> None:

@@ -23,6 +23,7 @@ from controlplane.approvals.models import (
     Vote,
 )
 from controlplane.errors import NotFound
+from controlplane.native import read_first
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -72,22 +73,20 @@ class FoundToken:
 # One statement, because every request to the API begins with it.
 BY_HASH = """
 SELECT t.id, t.name, t.scopes,
-  t.last_used_at IS NULL OR t.last_used_at < statement_timestamp() - %s::interval,
+  t.last_used_at IS NULL OR t.last_used_at < statement_timestamp() - %(use_is_old_after)s,
   ARRAY(SELECT d.role FROM approvals_designation d WHERE d.user_id = t.user_id
     AND d.valid_from <= statement_timestamp() AND (d.valid_to IS NULL OR d.valid_to > statement_timestamp()))
 FROM approvals_apitoken t JOIN auth_user u ON u.id = t.user_id
-WHERE t.token_sha256 = %s AND t.revoked_at IS NULL AND u.is_active
+WHERE t.token_sha256 = %(token_sha256)s AND t.revoked_at IS NULL AND u.is_active
 """
 
 
 def find_token(token_sha256: str, *, use_is_old_after: timedelta) -> FoundToken | None:
     """The living token of that hash, with the designations of its user that are valid now."""
-    with connection.cursor() as cursor:
-        cursor.execute(BY_HASH, [f"{use_is_old_after.total_seconds()} seconds", token_sha256])
-        row = cursor.fetchone()
-    if row is None:
+    rows = read_first(BY_HASH, {"token_sha256": token_sha256, "use_is_old_after": use_is_old_after})
+    if not rows:
         return None
-    token_id, name, scopes, is_use_old, roles = row
+    token_id, name, scopes, is_use_old, roles = rows[0]
     actor = Actor(
         name=name,
         kind=ActorKind.TOKEN,

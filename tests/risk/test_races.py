@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 
 import pytest
 from django.db import connection, transaction
-from django.db.models import F
 
 from controlplane.approvals.core import Actor, ActorKind
 from risk import emergency, models
-from risk.core.emergency_stop import StopSource
+from risk.core.emergency_stop import PositionPolicy, StopSource
 from risk.judgement import judge_intent
 from risk.limits import load_profiles, with_digest
 from risk.registration import ensure_scopes_for_account, store_limit_set
@@ -154,43 +153,53 @@ def test_different_accounts_do_not_wait_for_each_other():
 
 
 def test_nothing_is_allowed_after_the_trips_commit():
-    account = make_wide_desk(
-        max_positions=10_000, max_daily_loss_ratio=D("0.019"), max_portfolio_risk_ratio=D("0.5"), **WIDE
-    )
-    for _ in range(8):
+    for number in range(8):
+        account = make_endless_desk(f"desk{number}")
         intents = [ask(account, symbol, "0.5") for symbol in SYMBOLS]
-        seen: list[int] = []
-
-        def work(item: facts.OrderIntent | None, seen: list[int] = seen) -> models.Decision | None:
-            if item is not None:
-                return judge(item)
-            seen.append(halt_and_count())
-            return None
-
-        decisions = at_once(work, [*intents[:6], None, *intents[6:]])
-
-        assert None in decisions
-        assert models.Decision.objects.filter(allowed=True).count() == seen[0]
-        for row in models.Decision.objects.filter(allowed=False):
-            assert {item["code"] for item in json.loads(row.breaches)} == {"STATE_HALTED"}
-        assert not facts.OrderIntent.objects.filter(state="approved").exists()
-        wake()
+        race_with_trip(account, judge, intents)
 
 
-def halt_and_count() -> int:
+def make_endless_desk(name: str) -> facts.Account:
+    """Nothing but a stop binds."""
+    return make_wide_desk(
+        name,
+        max_positions=10_000,
+        max_daily_loss_ratio=D("0.019"),
+        max_portfolio_risk_ratio=D("0.5"),
+        **WIDE,
+    )
+
+
+def race_with_trip(
+    account: facts.Account, decide: Callable[[Item], models.Decision], items: list[Item]
+) -> None:
+    """Decide on all at once with a trip among them: nothing may be allowed after what the trip saw."""
+    seen: list[int] = []
+
+    def work(item: Item | None) -> None:
+        if item is None:
+            seen.append(halt_and_count(account))
+        else:
+            decide(item)
+
+    at_once(work, [*items[:6], None, *items[6:]])
+
+    decisions = models.Decision.objects.filter(account=account)
+    assert decisions.count() == len(items)
+    assert decisions.filter(allowed=True).count() == seen[0]
+    for row in decisions.filter(allowed=False):
+        assert {item["code"] for item in json.loads(row.breaches)} == {"STATE_HALTED"}
+    assert not facts.OrderIntent.objects.filter(account=account, state="approved").exists()
+
+
+def halt_and_count(account: facts.Account) -> int:
     """Trip, and count what was allowed at the moment from which the trip holds every fence."""
     with transaction.atomic():
-        emergency._halt(
-            Scope(kind="all"),
+        emergency.halt_scope(
+            Scope(kind="account", name=account.name),
+            {"source": StopSource.MANUAL.value, "evidence": {}, "positions": PositionPolicy.KEEP},
             reason="raced",
-            source=StopSource.MANUAL,
             actor=GUARD,
             clocks=get_clocks(),
         )
-        return models.Decision.objects.filter(allowed=True).count()
-
-
-def wake() -> None:
-    """As a re-arm will: no code outside a test can do this yet."""
-    models.StopEvent.objects.update(ended_at=F("tripped_at"))
-    facts.TradingState.objects.update(state="ACTIVE", version=F("version") + 1)
+        return models.Decision.objects.filter(account=account, allowed=True).count()

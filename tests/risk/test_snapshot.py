@@ -8,13 +8,14 @@ import psycopg
 import pytest
 from django.db import connection
 
+from controlplane.native import run_native
 from risk import models
 from risk.canary import prove_gate_denies
 from risk.core.values import Snapshot
 from risk.judgement import judge_intent
-from risk.native import run_native
 from risk.selectors import DecisionOfOtherCode, explain_decision
-from risk.snapshot import COUNTED_FILLS, LOAD_INTENT, load_intent, time_parameters
+from risk.snapshot import load_intent, time_parameters
+from risk.snapshot_statements import COUNTED_FILLS, LOAD_INTENT
 from tests.factories import DecisionFactory
 from tests.risk import desk
 from tests.risk.test_judgement import codes, judge, stop_of
