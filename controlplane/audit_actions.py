@@ -1,5 +1,6 @@
 ACTIONS = frozenset(
     {
+        "desk.position_close",
         "desk.seed",
     }
 )

@@ -20,7 +20,7 @@ import risk.services
 from controlplane.errors import Conflict, DomainError
 from risk.core.values import Limits
 from risk.selectors import get_active_limits
-from trading import candles, locks, market, models, recovery, selectors, services
+from trading import candles, dead_man, locks, market, models, recovery, selectors, services
 from trading.core.sizing import plan_entry
 from trading.core.values import Bar, OrderPurpose, OrderType, Side
 from trading.reconcile import reconcile_venue_account
@@ -66,8 +66,12 @@ def run_due_cycles() -> None:
 
     A bug in one account's cycle is raised when the others have had theirs.
     """
+    # No cycle trades before what was stopped without the database is halted here too.
+    risk.services.adopt_offline_stops()
     accounts = selectors.list_accounts().filter(environment=settings.TRADING_ENVIRONMENT)
     do_each(accounts, _run_if_due)
+    # Last: a cycle that cannot end does not tell the venue that we live.
+    dead_man.renew_timers()
 
 
 def do_each(items: Iterable[T], act: Callable[[T], object]) -> None:

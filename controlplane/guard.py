@@ -7,9 +7,10 @@ while the others go on. The stop's sweep is woken by NOTIFY and polls once a sec
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache
 
 import psycopg
 from django.conf import settings
@@ -24,6 +25,7 @@ from controlplane.approvals.requests import expire_requests
 from controlplane.audit.sealing import seal_streams
 from controlplane.cycle import OBSERVE_EVERY, do_each, observe_accounts, recover_orders
 from trading import selectors, services
+from trading.models import Account
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +48,13 @@ class Duty:
 
 def sweep_stops() -> None:
     """Start or resume the sweep of every stop that the venues have not confirmed."""
-    do_each(
-        risk.services.list_unfinished_stops(),
-        lambda event: risk.services.sweep_stop(event_id=event.pk, clocks=selectors.get_clocks()),
-    )
+    risk.services.adopt_offline_stops()
+    risk.services.sweep_stops(clocks=selectors.get_clocks())
+
+
+def watch_stops() -> None:
+    """Protect, or close, what is held under stops that stand; flatten where the loss goes on growing."""
+    risk.services.watch_stops(clocks=selectors.get_clocks())
 
 
 def pick_up_intents() -> None:
@@ -73,6 +78,35 @@ def assess_risk() -> None:
     risk.services.assess_global_risk(clocks=selectors.get_clocks())
 
 
+def apply_consequences() -> None:
+    """Let what reached a limit only reduce, and lift what is over."""
+    do_each(
+        list_desk_accounts(),
+        lambda account: risk.services.apply_consequences(account=account, clocks=selectors.get_clocks()),
+    )
+
+
+def cancel_resting_entries() -> None:
+    """Take entries back from the venues where nothing may be added; a duty of its own, as venues are slow."""
+    do_each(list_desk_accounts(), lambda account: risk.services.cancel_resting_entries(account=account))
+
+
+def list_desk_accounts() -> Iterable[Account]:
+    return selectors.list_accounts().filter(environment=settings.TRADING_ENVIRONMENT)
+
+
+@cache
+def get_start() -> datetime:
+    """When this process began to watch (wall time): before that nothing was silent for it."""
+    return selectors.get_clocks().wall_at
+
+
+def watch_triggers() -> None:
+    """Trip the stop where losses, data, errors or books say so."""
+    began_at = get_start()
+    risk.services.watch_triggers(clocks=selectors.get_clocks(), began_at=began_at)
+
+
 def divide_exposure() -> None:
     """Give every account its part of the limits that span accounts."""
     risk.services.divide_exposure()
@@ -85,6 +119,16 @@ def correlate_symbols() -> None:
 def tidy_requests() -> None:
     """Close requests whose time is over; each use checks that itself."""
     expire_requests()
+
+
+def lift_rearmed() -> None:
+    """Let re-armed scopes be active again whose time of reducing is over."""
+    risk.services.lift_rearmed(clocks=selectors.get_clocks())
+
+
+def rehearse_stop() -> None:
+    """Stop the paper account for it once a day, for real, and see that the venue confirms it."""
+    risk.services.run_due_drill()
 
 
 def watch_processes() -> None:
@@ -141,14 +185,21 @@ def show_life_outside() -> None:
 # In the order of what matters most.
 DUTIES = (
     Duty(name="sweep", every=1.0, run=sweep_stops),
+    Duty(name="watch", every=5.0, run=watch_stops),
+    Duty(name="triggers", every=1.0, run=watch_triggers),
     Duty(name="recovery", every=1.0, run=recover_orders),
     Duty(name="intents", every=1.0, run=pick_up_intents),
     Duty(name="books", every=5.0, run=compare_books),
     Duty(name="leases", every=5.0, run=renew_leases),
     Duty(name="risk", every=2.0, run=assess_risk),
+    Duty(name="consequences", every=2.0, run=apply_consequences),
+    Duty(name="entries", every=2.0, run=cancel_resting_entries),
     Duty(name="correlations", every=5.0, run=correlate_symbols),
     Duty(name="exposure", every=10.0, run=divide_exposure),
     Duty(name="requests", every=60.0, run=tidy_requests),
+    Duty(name="rearmed", every=5.0, run=lift_rearmed),
+    # Asked often, so that a new desk has its first drill soon; run only when one is due.
+    Duty(name="drill", every=10.0, run=rehearse_stop),
     Duty(name="processes", every=5.0, run=watch_processes),
     Duty(name="alerts", every=1.0, run=deliver_alerts),
     Duty(name="outside", every=60.0, run=show_life_outside),

@@ -47,16 +47,14 @@ def run_before_settings(argv: Sequence[str]) -> int:
 
 def choose_settings(argv: Sequence[str]) -> None:
     """Set the environment for the command, unless it is set already."""
+    if is_offline_stop(argv):
+        take_running_desk()
+        fill_missing_settings()
+        return
     if is_set("DATABASE_URL"):
         return
     if needs_no_desk(argv):
-        os.environ["DATABASE_URL"] = NO_DATABASE
-        for name, value in (
-            ("REDIS_URL", "redis://127.0.0.1:6379/0"),
-            ("SECRET_KEY", secrets.token_urlsafe(50)),
-        ):
-            if not is_set(name):
-                os.environ[name] = value
+        fill_missing_settings()
         return
     state_dir = get_state_dir()
     desk = find_desk(state_dir)
@@ -69,6 +67,32 @@ def choose_settings(argv: Sequence[str]) -> None:
     if argv[1] in WITH_OWNER:
         environment["DATABASE_OWNER_URL"] = desk["database_owner_url"]
     os.environ.update(environment)
+
+
+def is_offline_stop(argv: Sequence[str]) -> bool:
+    """A stop that must work whatever else is down."""
+    return list(argv[1:2]) == ["emergency_stop"] and "--offline" in argv
+
+
+def take_running_desk() -> None:
+    """The running desk's settings, its venues' addresses and keys among them, where there are none here."""
+    try:
+        desk = find_desk(get_state_dir())
+    except DeskError as error:
+        print(error, file=sys.stderr)
+        return
+    for name, value in dict({} if desk is None else desk["environment"]).items():
+        os.environ.setdefault(name, value)
+
+
+def fill_missing_settings() -> None:
+    for name, value in (
+        ("DATABASE_URL", NO_DATABASE),
+        ("REDIS_URL", "redis://127.0.0.1:6379/0"),
+        ("SECRET_KEY", secrets.token_urlsafe(50)),
+    ):
+        if not is_set(name):
+            os.environ[name] = value
 
 
 def needs_no_desk(argv: Sequence[str]) -> bool:

@@ -5,8 +5,9 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from controlplane.api import api
-from controlplane.dashboard import alerts, preflight, requests, throttles
+from controlplane.dashboard import alerts, positions, preflight, rearm, requests, restrictions, throttles
 from controlplane.dashboard.stop import confirm_stop, show_stop
+from controlplane.dashboard.strip import show_strip
 from controlplane.dashboard.views import show_live
 from controlplane.health import show_liveness, show_readiness
 from controlplane.observability import show_metrics
@@ -20,8 +21,23 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("favicon.ico", RedirectView.as_view(url="/static/controlplane/icon.svg")),
     path("admin/live/", show_live, name="desk_live"),
+    path("admin/strip/", show_strip, name="desk_strip"),
+    path("admin/positions/", admin.site.admin_view(positions.show_all), name="positions"),
+    path(
+        "admin/positions/<slug:account>/<slug:venue>/<slug:symbol>/close/",
+        admin.site.admin_view(positions.close),
+        name="position_close",
+    ),
+    path("admin/closings/<uuid:intent_id>/", admin.site.admin_view(positions.show_closing), name="closing"),
+    path("admin/restrictions/", admin.site.admin_view(restrictions.show_all), name="restrictions"),
+    path(
+        "admin/restrictions/<int:restriction_id>/",
+        admin.site.admin_view(restrictions.say),
+        name="restriction",
+    ),
     path("admin/stop/", admin.site.admin_view(confirm_stop), name="stop"),
     path("admin/stop/<int:event_id>/", admin.site.admin_view(show_stop), name="stop_event"),
+    path("admin/stop/<int:event_id>/rearm/", admin.site.admin_view(rearm.rearm), name="stop_rearm"),
     path("admin/preflight/", admin.site.admin_view(preflight.start), name="preflight_start"),
     path(
         "admin/requests/<uuid:request_id>/<slug:verb>/",

@@ -37,6 +37,10 @@ TRUTHS = {
             documentation="Trading state of a scope: 0 ACTIVE, 1 REDUCING, 2 HALTED",
             labels=("scope",),
         ),
+        Truth(
+            name="ess_drill_age_seconds",
+            documentation="Wall time since this code last passed a rehearsed stop; +Inf if it never did",
+        ),
         Truth(name="global_risk_level", documentation="Global risk: 0 OK, 1 WARNING, 2 CRITICAL or stale"),
         Truth(
             name="global_risk_age_seconds",

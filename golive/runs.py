@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models.functions import Now
 
+import risk.services
 from controlplane.audit import services as audit
 from controlplane.code_version import get_code_version
 from controlplane.errors import Conflict, InvalidInput, NotFound
@@ -147,6 +148,7 @@ def _finish(run_id: int, report: Report, actor: str) -> Report:
     )
     if finished != 1:
         raise RunFinished(f"pre-flight: run {run_id} is finished")
+    _report_rearm(run_id)
     audit.record(
         action="golive.preflight",
         actor=actor,
@@ -160,6 +162,22 @@ def _finish(run_id: int, report: Report, actor: str) -> Report:
         },
     )
     return kept
+
+
+def _report_rearm(run_id: int) -> None:
+    """Re-arming stands on complete runs of its purpose, whatever their verdict; risk keeps them."""
+    run = PreflightRun.objects.get(pk=run_id)
+    if run.purpose != Purpose.REARM or not run.is_complete or run.finished_at is None:
+        return
+    risk.services.record_rearm_check(
+        run_id=run.pk,
+        account=run.account,
+        environment=run.environment,
+        code_version=run.code_version,
+        is_passed=bool(run.is_passed),
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+    )
 
 
 def _make_row(run_id: int, result: CheckResult) -> PreflightCheck:

@@ -256,3 +256,51 @@ class StopStepAdmin(ReadOnlyAdmin):
     @display(description="status", label=STEPS, ordering="status")  # type: ignore[untyped-decorator]
     def shown_status(self, row: models.StopStep) -> str:
         return str(row.status)
+
+
+@admin.register(models.Restriction)
+class RestrictionAdmin(ReadOnlyAdmin):
+    list_display = (
+        "scope",
+        "cause",
+        "reason",
+        "since_at",
+        "needs_acknowledgement",
+        "acknowledged_by",
+        "lifted_at",
+        "lifted_because",
+    )
+    list_filter = ("cause", ("lifted_at", admin.EmptyFieldListFilter))
+    search_fields = ("scope__startswith",)
+    ordering = ("-id",)
+
+
+@admin.register(models.Watch)
+class WatchAdmin(ReadOnlyAdmin):
+    list_display = ("trigger", "scope", "measured", "threshold", "breaches", "read_at", "absent_since")
+    list_filter = ("trigger",)
+    search_fields = ("scope__startswith",)
+    ordering = ("trigger", "scope")
+
+
+@admin.register(models.CapitalBase)
+class CapitalBaseAdmin(FactAdmin):
+    list_display = ("account", money("equity"), "market_at", "set_by", "set_at", "ended_at", "reason")
+    list_filter = ("account", ("ended_at", admin.EmptyFieldListFilter))
+    list_select_related = ("account",)
+    ordering = ("-id",)
+
+
+@admin.register(models.RearmCheck)
+class RearmCheckAdmin(ReadOnlyAdmin):
+    list_display = ("run_id", "account", "environment", "is_passed", "started_at", "finished_at")
+    list_filter = ("is_passed", "environment")
+    ordering = ("-id",)
+
+
+@admin.register(models.Drill)
+class DrillAdmin(ReadOnlyAdmin):
+    list_display = ("event", "account", "is_passed", "seconds", "finished_at")
+    list_filter = ("is_passed", "account")
+    list_select_related = ("event",)
+    ordering = ("-id",)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ninja import Query, Router
+from ninja import Query, Router, Status
 
 from controlplane.approvals.core import TokenScope
 from controlplane.approvals.http import ActorRequest, authorise
@@ -79,3 +79,19 @@ def get_emergency_stop(request: ActorRequest, event_id: int) -> schemas.StopStat
     """How far a stop is: every step and what the venues have confirmed."""
     authorise(request, TokenScope.READ)
     return schemas.stop_status_out(selectors.get_stop_event(event_id))
+
+
+@router.post(
+    "/emergency-stop/rearm-requests", response={201: schemas.RearmRequestOut}, url_name="request_rearm"
+)
+def request_rearm(request: ActorRequest, body: schemas.RearmRequestIn) -> Status[schemas.RearmRequestOut]:
+    """Ask that a stop end; another person approves it, and every condition must be met by then."""
+    row = services.request_rearm(
+        event_id=body.event_id,
+        scope=body.scope,
+        root_cause=body.root_cause,
+        reason=body.reason,
+        rebase=body.rebase,
+        actor=authorise(request, TokenScope.STOP),
+    )
+    return Status(201, schemas.rearm_request_out(row))

@@ -6,6 +6,8 @@ class RiskConfig(AppConfig):
     verbose_name = "Risk: judgement"
 
     def ready(self) -> None:
-        from risk import overrides
+        from risk import overrides, rearm, releases
 
         overrides.register_kind()
+        rearm.register_kind()
+        releases.register_kind()

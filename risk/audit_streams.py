@@ -27,6 +27,11 @@ STREAMS = (
 )
 
 GUARDS = (
+    ("risk_stopevent", "risk_stop_facts"),
+    ("risk_stopevent", "risk_stop_ends"),
+    ("risk_stopevent", "risk_stop_stays"),
+    ("risk_stopevent", "append_only_truncate"),
+    ("trading_tradingstate", "risk_state_holds"),
     ("risk_drill", "append_only_rows"),
     ("risk_drill", "append_only_truncate"),
     ("risk_rearmcheck", "append_only_rows"),

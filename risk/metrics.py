@@ -24,6 +24,12 @@ STOP_SECONDS = Histogram(
     "From the trip to the venues' confirmation",
     buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 1800),
 )
+DRILLS = Counter("ess_drills", "Rehearsed stops", ["success"])
+DRILL_SECONDS = Histogram(
+    "ess_drill_seconds",
+    "Of a rehearsed stop: from the trip to the venues' confirmation",
+    buckets=(0.5, 1, 2, 5, 10, 30, 60),
+)
 GLOBAL_RISK = Gauge(
     "global_risk_level",
     "Global risk: 0 OK, 1 WARNING, 2 CRITICAL",

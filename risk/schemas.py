@@ -4,13 +4,15 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from ninja import Field, Schema
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import BeforeValidator, ConfigDict, model_validator
 
+from controlplane.approvals.models import ApprovalRequest
 from controlplane.wire import Amount, GivenMoment, Moment, Name, SymbolName
 from risk import models
 from risk.core.reasons import ReasonCode
 from risk.evidence import parse_text
 from risk.headroom import HeadroomRow
+from risk.rearm import describe_request_now
 from risk.selectors import list_breaches, list_stop_steps
 from trading.core.values import IntentState
 from trading.models import Order, OrderIntent
@@ -202,6 +204,49 @@ class EmergencyStopOut(Schema):
     event_id: int
 
 
+class RearmRequestIn(Schema):
+    """Either the stop's `event_id` or the `scope` it stands on.
+
+    `rebase` sets the capital base to the equity of now; only where the loss of capital stopped it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    event_id: int | None = Field(None, ge=1, le=2**63 - 1)
+    scope: str | None = Field(None, min_length=1, max_length=60, pattern=r"^[^\x00]+$")
+    root_cause: str = Field(max_length=2000, pattern=r"^[^\x00]*$")
+    reason: str = Field(max_length=500, pattern=r"^[^\x00]*$")
+    rebase: bool = False
+
+    @model_validator(mode="after")
+    def _names_one_stop(self) -> "RearmRequestIn":
+        if (self.event_id is None) == (self.scope is None):
+            raise ValueError("give event_id or scope, not both")
+        return self
+
+
+class ConditionOut(Schema):
+    """One thing that must be so before the stop may end; `code` is why it is not, `next` what to do."""
+
+    name: str
+    is_met: bool
+    code: str
+    text: str
+    next: str
+
+
+class RearmRequestOut(Schema):
+    """The request that a second person approves; `missing` names what is not met at this moment."""
+
+    request_id: str
+    event_id: int
+    scope: str
+    state: str
+    approve_by: Moment
+    conditions: list[ConditionOut]
+    missing: list[str]
+
+
 class StopStepOut(Schema):
     venue: str
     account: str
@@ -305,4 +350,17 @@ def stop_status_out(event: models.StopEvent) -> StopStatusOut:
         stopped_at=event.stopped_at,
         ended_at=event.ended_at,
         steps=[StopStepOut.from_orm(step) for step in list_stop_steps(event)],
+    )
+
+
+def rearm_request_out(row: ApprovalRequest) -> RearmRequestOut:
+    conditions = describe_request_now(row)
+    return RearmRequestOut(
+        request_id=str(row.pk),
+        event_id=row.subject["event_id"],
+        scope=row.subject["scope"],
+        state=row.state,
+        approve_by=row.approve_by,
+        conditions=[ConditionOut(**item) for item in conditions],
+        missing=[str(item["code"]) for item in conditions if not item["is_met"]],
     )

@@ -154,6 +154,12 @@ def list_unfinished_stops() -> list[models.StopEvent]:
     return list(rows.order_by("tripped_at", "id"))
 
 
+def find_last_good_drill() -> models.Drill | None:
+    """The newest rehearsed stop that this version of the code passed."""
+    rows = models.Drill.objects.filter(is_passed=True, code_version=get_code_version())
+    return rows.order_by("-finished_at", "-id").first()
+
+
 def get_global_risk() -> models.GlobalRisk | None:
     return models.GlobalRisk.objects.order_by("-id").first()
 

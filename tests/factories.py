@@ -353,7 +353,15 @@ def make_desk() -> models.VenueAccount:
     ensure_activities(place.account)
     ensure_exposure(actor="system:test")
     divide_exposure()
-    for name in ("worker", "beat", "guard:sweep", "guard:recovery", "guard:leases", "guard:risk"):
+    for name in (
+        "worker",
+        "beat",
+        "guard:sweep",
+        "guard:triggers",
+        "guard:recovery",
+        "guard:leases",
+        "guard:risk",
+    ):
         HeartbeatFactory(name=name)
     return place
 

@@ -23,7 +23,8 @@ from controlplane.supervisor.options import (
     load_market,
     remember_candles,
 )
-from controlplane.supervisor.plan import Addresses, Plan, plan_venues
+from controlplane.supervisor.plan import DRILL_ACCOUNT, Addresses, Plan, plan_venues
+from risk.stop_rules import get_stop_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = Options(seconds=None, port=8000, candles=None, seed=1, speed=60, json=False, fresh=False)
@@ -140,6 +141,8 @@ def test_no_process_gets_a_persons_keys_or_the_owners_address(tmp_path, monkeypa
     environment = plan.environment()
     assert "a real one" not in environment.values()
     assert environment["BINANCE_API_KEY"] == "k"
+    drill = [environment[f"BINANCE_API_{half}__PAPER_DRILL"] for half in ("KEY", "SECRET")]
+    assert len({*drill, "k", environment["BINANCE_API_SECRET"]}) == 4
     assert environment["SIMULATED_VENUES"] == "binanceusdm=http://127.0.0.1:8101"
     assert environment["TRADING_ENVIRONMENT"] == "paper"
     assert environment["WEB_URL"] == "http://127.0.0.1:8123"
@@ -154,8 +157,13 @@ def test_each_venue_replays_the_desks_candles(tmp_path):
     command = " ".join(venue.command[1:]).partition("manage.py ")[2]
     assert command == (
         "simulated_venue --skip-checks --venue binanceusdm --port 8101"
-        f" --state-dir {tmp_path}/venues/binanceusdm --seed 1 --candles {tmp_path}/candles"
+        f" --state-dir {tmp_path}/venues/binanceusdm --seed 1 --account paper-drill"
+        f" --candles {tmp_path}/candles"
     )
+
+
+def test_the_account_that_is_stopped_for_practice_is_the_configured_one():
+    assert get_stop_rules().drill_account == DRILL_ACCOUNT
 
 
 def test_the_console_passes_on_whole_new_lines_and_a_script_sees_none(tmp_path, capsys):

@@ -42,6 +42,7 @@ __all__ = [
     "VenueProbe",
     "VenueTerms",
     "fetch_bars",
+    "get_key_fingerprint",
     "get_or_refresh_instrument",
     "load_venue_config",
     "prepare_symbol",
@@ -190,6 +191,11 @@ def _add_references(
                 gives_bars = False
         prices[symbol] = replace(price, reference=average)
     return prices
+
+
+def get_key_fingerprint(*, venue: str, account: str) -> str:
+    """Which key the account has at the venue, as a fingerprint; raises VenueError."""
+    return _open(venue, account).key_fingerprint
 
 
 def fetch_bars(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from controlplane.approvals.core import Mode
+from controlplane.approvals.core import OPEN_STATES, Mode
 from controlplane.approvals.kinds import KINDS
 from controlplane.approvals.models import ApprovalRequest, Vote
 from controlplane.approvals.selectors import list_roles
@@ -10,14 +10,17 @@ from controlplane.approvals.selectors import list_roles
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+OPEN = frozenset(state.value for state in OPEN_STATES)
+
 
 def describe_request(row: ApprovalRequest) -> dict[str, Any]:
-    """Everything that its digest covers, and what was said of it so far."""
+    """Everything that its digest covers, what was said of it so far, and what its effect will ask for."""
     votes = row.votes.select_related("approver").order_by("id")
+    kind = KINDS.get(row.kind)
     return {
         "id": str(row.pk),
         "kind": row.kind,
-        "title": KINDS.get(row.kind).title,
+        "title": kind.title,
         "state": row.state,
         "subject": row.subject,
         "digest": row.digest,
@@ -30,6 +33,7 @@ def describe_request(row: ApprovalRequest) -> dict[str, Any]:
         "approve_by": row.approve_by.isoformat(),
         "execute_by": row.execute_by.isoformat(),
         "votes": [describe_vote(vote) for vote in votes],
+        "conditions": kind.describe(row) if kind.describe is not None and row.state in OPEN else [],
     }
 
 

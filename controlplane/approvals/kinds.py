@@ -6,12 +6,15 @@ Apps above register theirs in AppConfig.ready; nothing here knows what they are 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from controlplane.approvals.core import SOLO_DELAY, Actor, Mode, Role
 from controlplane.approvals.models import ApprovalRequest
 from controlplane.errors import NotFound
 
 Effect = Callable[[ApprovalRequest, Actor], None]
+# What is so now, for whoever looks at a request: [{name, is_met, code, text, next}].
+Describer = Callable[[ApprovalRequest], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +23,8 @@ class RequestKind:
 
     With an `effect` the vote that completes the quorum carries it out, in its own transaction; without
     one the request stays approved until the app executes it, before `execution_ttl` is over.
-    `waits` is how long a request lies open before anybody can approve it.
+    `waits` is how long a request lies open before anybody can approve it. `describe` tells what its
+    effect will ask for besides, as it is at the moment.
     """
 
     name: str
@@ -33,6 +37,7 @@ class RequestKind:
     solo_allowed: bool
     effect: Effect | None
     waits: timedelta = timedelta(0)
+    describe: Describer | None = None
 
     def __post_init__(self) -> None:
         if self.quorum < 1 or not self.requester_roles or not self.approver_roles:

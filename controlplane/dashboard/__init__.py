@@ -14,15 +14,17 @@ def environment_callback(request: HttpRequest) -> tuple[str, str]:
 
 
 def global_callback(request: HttpRequest) -> dict[str, Any]:
-    """What every page needs to know: what the person may press, and which limits are raised."""
+    """What every page needs to know: the desk's state, what the person may press, which limits are raised."""
     from controlplane.approvals.core import MEASURING_ROLES, STOPPING_ROLES
     from controlplane.approvals.selectors import list_roles
+    from controlplane.dashboard.strip import gather_strip
     from risk.overrides import list_active_overrides
 
     roles = list_roles(request.user) if request.user.is_authenticated else frozenset()
     return {
         "may_stop": not STOPPING_ROLES.isdisjoint(roles),
         "may_measure": not MEASURING_ROLES.isdisjoint(roles),
+        "strip": gather_strip() if request.user.is_authenticated else None,
         "raised_limits": list_active_overrides().count() if request.user.is_authenticated else 0,
     }
 

@@ -6,12 +6,12 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-# title, [(label, model, icon)]
+# title, [(label, model or the name of a page, icon)]
 SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Now",
         (
-            ("Positions", "trading.position", "balance"),
+            ("Open positions", "positions", "balance"),
             ("Decisions", "risk.decision", "gavel"),
             ("Orders", "trading.order", "receipt_long"),
             ("Trades", "trading.trade", "swap_horiz"),
@@ -21,9 +21,11 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Safety",
         (
+            ("Stopped or reducing", "restrictions", "block"),
             ("Emergency stops", "risk.stopevent", "front_hand"),
             ("Trading states", "trading.tradingstate", "traffic"),
             ("Global risk", "risk.globalrisk", "monitoring"),
+            ("Watches", "risk.watch", "visibility"),
             ("Permits", "trading.permit", "verified_user"),
             ("Limit sets", "risk.limitset", "speed"),
             ("Requests", "approvals.approvalrequest", "how_to_vote"),
@@ -35,6 +37,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Facts",
         (
+            ("Positions", "trading.position", "balance"),
             ("Intents", "trading.orderintent", "psychology"),
             ("Order events", "trading.orderevent", "history"),
             ("Fills", "trading.fill", "done_all"),
@@ -74,6 +77,10 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Second-factor uses", "approvals.secondfactoruse", "pin"),
             ("Credential changes", "approvals.credentialchange", "manage_history"),
             ("Stop steps", "risk.stopstep", "format_list_numbered"),
+            ("Restrictions", "risk.restriction", "do_not_disturb_on"),
+            ("Capital bases", "risk.capitalbase", "savings"),
+            ("Checks for re-arming", "risk.rearmcheck", "rule_settings"),
+            ("Drills", "risk.drill", "fire_extinguisher"),
             ("Preflight checks", "golive.preflightcheck", "rule"),
             ("Canaries", "golive.canary", "air"),
             ("Stress results", "golive.stressresult", "bolt"),
@@ -84,6 +91,10 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
 )
 
 
+def _address(name: str) -> str:
+    return reverse(f"admin:{name.replace('.', '_')}_changelist" if "." in name else name)
+
+
 def list_sections(request: HttpRequest) -> list[dict[str, Any]]:
     """Unfold's navigation; a model without a page is left out."""
     overview = {"title": "Overview", "icon": "home", "link": reverse("admin:index")}
@@ -91,9 +102,9 @@ def list_sections(request: HttpRequest) -> list[dict[str, Any]]:
     pages = {model._meta.label_lower for model in admin.site._registry}
     for title, entries in SECTIONS:
         items = [
-            {"title": label, "icon": icon, "link": reverse(f"admin:{model.replace('.', '_')}_changelist")}
-            for label, model, icon in entries
-            if model in pages
+            {"title": label, "icon": icon, "link": _address(name)}
+            for label, name, icon in entries
+            if name in pages or "." not in name
         ]
         sections.append({"title": title, "separator": True, "items": items})
     return sections

@@ -25,7 +25,7 @@ from trading import models, selectors
 from trading.core.values import Clocks, OrderState, TradingStateName
 
 # Processes whose silence must be noticed; a silent worker trades nothing, a silent guard stops nothing.
-WATCHED = ("worker", "beat", "guard:sweep", "guard:recovery", "guard:leases", "guard:risk")
+WATCHED = ("worker", "beat", "guard:sweep", "guard:triggers", "guard:recovery", "guard:leases", "guard:risk")
 SILENCE = timedelta(seconds=15)
 RECONCILIATION_AGE = timedelta(seconds=60)
 PRICE_READ_AGE = timedelta(seconds=90)
@@ -89,7 +89,7 @@ def stopped_scopes(seen: Seen) -> Iterable[Trouble]:
             detail=row.reason,
             link=reverse("stop_event", args=[stops[row.scope]])
             if row.scope in stops
-            else _page("trading_tradingstate"),
+            else reverse("restrictions"),
         )
 
 

@@ -40,6 +40,8 @@ def _create_fixed() -> None:
     with _LOCK:
         for source in StopSource:
             risk_metrics.STOP_TRIGGERS.labels(source=source.value)
+        for success in ("true", "false"):
+            risk_metrics.DRILLS.labels(success=success)
         for scenario, success in product(MAX_AGES, ("true", "false")):
             STRESS_SCENARIO_EXECUTIONS_TOTAL.labels(scenario=scenario, success=success)
         for primary, selected in _failovers():

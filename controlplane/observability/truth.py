@@ -76,6 +76,8 @@ def _read_heartbeats(clocks: Clocks) -> Iterator[Sample]:
 def _read_risk(clocks: Clocks) -> Iterator[Sample]:
     for status in risk.list_trading_states():
         yield "ess_state", (status.scope,), float(status.state.strictness)
+    drill = risk.find_last_good_drill()
+    yield "ess_drill_age_seconds", (), _age(None if drill is None else drill.finished_at, clocks.wall_at)
     state = risk.get_risk_state(clocks)["global_risk"]
     yield "global_risk_level", (), float(RiskLevel(state["level"]).severity)
     age = state["age_seconds"]

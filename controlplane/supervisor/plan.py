@@ -1,5 +1,6 @@
 """Which processes make a desk, and what each is told."""
 
+import hashlib
 import os
 import signal
 import sys
@@ -14,6 +15,10 @@ from controlplane.supervisor.options import Options, free_port
 SERVERS, VENUES, APPS = 0, 1, 2
 # The supervisor has run the checks already.
 CHECKED = ("--skip-checks",)
+# The account on which the emergency stop is rehearsed (config/emergency_stop.yaml) has keys and a book of
+# its own at the simulated venue, so that a drill touches nobody else's orders.
+DRILL_ACCOUNT = "paper-drill"
+DRILL_VENUES = ("binanceusdm",)
 # Who reads which keys: PREFIX_API_KEY, PREFIX_API_SECRET and, where a venue wants one, PREFIX_PASSPHRASE.
 KEY_PREFIXES = {"binanceusdm": "BINANCE", "bybit": "BYBIT", "okx": "OKX"}
 
@@ -71,6 +76,13 @@ class Plan:
             keys[f"{prefix}_API_KEY"] = self.secrets["venue_api_key"]
             keys[f"{prefix}_API_SECRET"] = self.secrets["venue_api_secret"]
             keys[f"{prefix}_PASSPHRASE"] = self.secrets["venue_passphrase"]
+        suffix = DRILL_ACCOUNT.upper().replace("-", "_")
+        for prefix in {KEY_PREFIXES[venue] for venue in self.venue_ports if venue in DRILL_VENUES}:
+            for half in ("key", "secret"):
+                # Of one secret that a desk has already, so that desks of before have it too.
+                whole = f"{self.secrets['venue_api_secret']}:{DRILL_ACCOUNT}:{half}"
+                name = f"{prefix}_API_{half.upper()}__{suffix}"
+                keys[name] = hashlib.sha256(whole.encode()).hexdigest()
         return keys
 
     def environment(self) -> dict[str, str]:
@@ -121,6 +133,8 @@ def plan_alert_receiver(plan: Plan) -> Program:
 def _plan_venue(plan: Plan, venue: str, port: int) -> Program:
     command = manage("simulated_venue", *CHECKED, "--venue", venue, "--port", str(port))
     command += ["--state-dir", str(plan.state_dir / "venues" / venue), "--seed", str(plan.options.seed)]
+    if venue in DRILL_VENUES:
+        command += ["--account", DRILL_ACCOUNT]
     if plan.options.candles is not None:
         command += ["--candles", str(plan.options.candles)]
     return _program(plan, f"venue-{venue}", VENUES, command)

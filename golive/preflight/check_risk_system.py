@@ -18,29 +18,38 @@ from risk.core.values import RiskLevel
 from risk.global_risk_limits import get_global_risk_limits
 from risk.global_risk_record import read_facts
 from risk.registration import list_account_scopes
+from risk.stop_rules import get_stop_rules
 from trading import models
-from trading.core.values import Clocks, TradingStateName
+from trading.core.values import Clocks, Environment, TradingStateName
 from trading.selectors import get_clocks
 
 # Facts get old when the venue, the broker or the workers are silent; those have checks of their own.
 FEEDS = (CheckName.EXCHANGE, CheckName.DATABASE)
 MAX_AGE_SECONDS = 30.0
 STATUS = "python3 manage.py emergency_stop status"
+DRILL = "python3 manage.py emergency_stop drill"
 
 
 def measure(context: Context) -> Measured:
-    accounts = list_subjects(context)
+    accounts = _list_traded(context)
     if not accounts:
         return Measured(reason="", findings=(missing_account(context),))
     clocks = get_clocks()
+    drill, drill_findings = _measure_drill(context, clocks)
     level, level_findings = _measure_level(clocks)
     states, state_findings = _measure_states(context, accounts)
     gate, gate_findings = _measure_gate(accounts, clocks)
     return Measured(
         reason="risk_system_ok",
-        details={"global_risk": level, "ess": states, "gate": gate},
-        findings=(*level_findings, *state_findings, *gate_findings),
+        details={"global_risk": level, "ess": states, "gate": gate, "drill": drill},
+        findings=(*level_findings, *state_findings, *gate_findings, *drill_findings),
     )
+
+
+def _list_traded(context: Context) -> list[models.Account]:
+    """Without the account of the drills, which stops every day and trades nothing, unless it is named."""
+    rehearsed = get_stop_rules().drill_account
+    return [row for row in list_subjects(context) if row.name != rehearsed or context.account]
 
 
 def _measure_level(clocks: Clocks) -> tuple[Details, list[Finding]]:
@@ -89,6 +98,33 @@ def _with_fresh_facts(facts: AccountFacts) -> AccountFacts:
         drawdown_ratio=Decimal(0) if is_unread else facts.drawdown_ratio,
         is_flat=True,
     )
+
+
+def _measure_drill(context: Context, clocks: Clocks) -> tuple[Details, list[Finding]]:
+    """How old the last stop is that this code has rehearsed well, in whatever environment.
+
+    Without one, going live fails: on paper the guard rehearses within seconds of a start. Re-arming
+    does not ask: what is halted cannot rehearse, and the stop that stands has just been measured.
+    """
+    row, rules = risk.selectors.find_last_good_drill(), get_stop_rules()
+    is_paper = settings.TRADING_ENVIRONMENT == Environment.PAPER
+    step = DRILL if is_paper else f"TRADING_ENVIRONMENT={Environment.PAPER} {DRILL}"
+    if row is None:
+        details: Details = {"last_good": None}
+        text = "this code has passed no drill of the emergency stop"
+        found = Finding(reason="drill_missing", text=text, next=step)
+    else:
+        age = max(timedelta(0), clocks.wall_at - row.finished_at)
+        details = {
+            "last_good": row.pk,
+            "age_hours": round(age / timedelta(hours=1), 2),
+            "stopped_within_seconds": None if row.seconds is None else float(row.seconds),
+        }
+        if age <= rules.drill_max_age:
+            return details, []
+        text = f"the last good drill of the emergency stop is {age / timedelta(days=1):.1f} days old"
+        found = Finding(reason="drill_stale", text=text, next=step)
+    return details, [] if context.purpose is Purpose.REARM else [found]
 
 
 def _measure_states(context: Context, accounts: list[models.Account]) -> tuple[Details, list[Finding]]:

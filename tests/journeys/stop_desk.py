@@ -21,6 +21,7 @@ from trading import models as facts
 from trading.core.sizing import round_to_grid
 from trading.core.values import OrderRequest, OrderType, Side
 from trading.dispatch.orders import open_venue
+from trading.reconcile import reconcile_venue_account
 from trading.selectors import get_clocks
 from trading.venues import close_gateways
 
@@ -127,6 +128,8 @@ def fill_in_part(desk: Any) -> None:
         desk.approve(order_type="limit", price=ask, quantity=D(1000), stop_loss=round(ask * D("0.97"), 2))
     )
     assert (order.state, order.filled_quantity > 0) == ("open", True)
+    # The deposit belongs to the day from here on.
+    reconcile_venue_account(venue_account=desk.place, market_at=get_clocks().market_at)
 
 
 def nothing(desk: Any) -> None:

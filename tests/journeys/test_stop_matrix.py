@@ -21,6 +21,7 @@ from tests.journeys.stop_desk import (
     hold,
     submit,
 )
+from tests.journeys.stop_triggers import TRIGGERS, Trigger, make_ready
 from trading import dispatch
 from trading import models as facts
 from trading.selectors import get_clocks
@@ -53,6 +54,20 @@ def test_a_stop_by_hand_ends_as_promised(desk: Any, kind: str, situation: Situat
     foreign = begin(desk, situation, settings)
     event = situation.sweep(desk, trip(desk, scope))
     check(desk, event, situation, foreign=None if kind in WIDE else foreign)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=str)
+def test_a_stop_that_trips_by_itself_ends_as_promised(
+    desk: Any, trigger: Trigger, situation: Situation, settings: Any
+) -> None:
+    make_ready(desk)
+    foreign = begin(desk, situation, settings)
+    trigger.fire(desk)
+    event = models.StopEvent.objects.get()
+    assert (event.source, event.scope.partition(":")[0]) == (trigger.source, trigger.kind)
+    event = situation.sweep(desk, event)
+    check(desk, event, situation, foreign=foreign if trigger.kind == "strategy" else None)
 
 
 def begin(desk: Any, situation: Situation, settings: Any) -> str:

@@ -26,6 +26,16 @@ def open_gateway(*, venue: str, account: str, environment: str) -> Gateway:
     return _open(venue, account, Environment(environment), os.getpid(), threading.get_ident())
 
 
+def list_keyed_accounts(*, venue: str, default: str) -> tuple[str, ...]:
+    """The accounts that the environment has keys of the venue for; the desk's own pair goes by `default`."""
+    from trading.venues import binanceusdm
+    from trading.venues.keys import list_key_accounts
+
+    if venue not in VENUES_WITH_DIALECT:
+        return (default,)
+    return list_key_accounts(prefix=binanceusdm.KEY_PREFIX, default=default)
+
+
 def close_gateways() -> None:
     """Forget every open gateway, so that the next one reads its keys again."""
     _open.cache_clear()

@@ -43,6 +43,26 @@ def read_keys(*, prefix: str, account: str) -> ApiKeys:
     return ApiKeys(key=_read(key_name, account), secret=_read(secret_name, account))
 
 
+def list_key_accounts(*, prefix: str, default: str) -> tuple[str, ...]:
+    """An account for every different pair of keys in the environment, by `read_keys`' names.
+
+    The desk's own pair goes by the name `default`, also where there is no pair at all: then whoever
+    reads it learns what is missing.
+    """
+    start = f"{prefix}_API_KEY__"
+    named = {name.removeprefix(start).removesuffix("_FILE") for name in os.environ if name.startswith(start)}
+    accounts = sorted(name.lower().replace("_", "-") for name in named if _is_set(start + name))
+    if not accounts or _is_set(f"{prefix}_API_KEY"):
+        accounts.append(default)
+    found: dict[str, str] = {}
+    for account in accounts:
+        try:
+            found.setdefault(read_keys(prefix=prefix, account=account).fingerprint, account)
+        except VenueError:
+            found[account] = account
+    return tuple(found.values())
+
+
 def _is_set(name: str) -> bool:
     return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+import risk.services
 from controlplane.desk import write_private
 from controlplane.errors import DomainError
 from controlplane.seed import seed_demo
@@ -37,6 +38,8 @@ class Command(BaseCommand):
             )
         except DomainError as refusal:
             raise CommandError(f"{refusal.code}: {refusal.message}", returncode=REFUSED) from refusal
+        # `up` calls this before the guard and the workers start.
+        risk.services.adopt_offline_stops()
         write_private(path, json.dumps(seeded.content, indent=2) + "\n")
         if seeded.reset:
             self.stderr.write(f"seed_demo: {path} was lost or is another desk's: its secrets were made anew")

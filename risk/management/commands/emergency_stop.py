@@ -9,8 +9,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from controlplane.approvals.selectors import get_actor
 from controlplane.errors import DomainError
 from risk import models, selectors, services
-from risk.core.emergency_stop import StopProgress, StopSource
+from risk.core.emergency_stop import PositionPolicy, StopProgress, StopSource
 from risk.emergency import DEFAULT_REASON
+from risk.management import offline_verbs, rearm_verbs
+from risk.restrictions import acknowledge_restriction, list_restrictions, release_of
 from trading.selectors import get_clocks
 
 REFUSED = 1
@@ -27,17 +29,24 @@ class Command(BaseCommand):
         trip.add_argument("--scope", default="all", help="all, venue:V, account:A, strategy:S or symbol:X")
         trip.add_argument("--actor", required=True, help="the person who stops")
         trip.add_argument("--reason", default=DEFAULT_REASON)
+        offline_verbs.add_options(trip)
         sweep = verbs.add_parser("sweep", help="cancel what rests at the venues until they confirm")
         sweep.add_argument("event_id", nargs="?", type=int, help="default: every unfinished stop")
         sweep.add_argument(
             "--once", action="store_true", help="one round; exit 1 if a venue has not confirmed"
         )
-        for verb in (status, trip, sweep):
+        sweep.add_argument("--scope", default="all", help="offline: all, venue:V or account:A")
+        offline_verbs.add_options(sweep)
+        acknowledge = verbs.add_parser("acknowledge", help="say that a restriction was seen")
+        acknowledge.add_argument("restriction_id", type=int)
+        acknowledge.add_argument("--actor", required=True, help="the person who has seen it")
+        acknowledge.add_argument("--reason", required=True)
+        for verb in (*rearm_verbs.add_verbs(verbs), status, trip, sweep, acknowledge):
             verb.add_argument("--json", action="store_true", help="for machines")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            getattr(self, f"do_{options['verb']}")(options)
+            getattr(self, f"do_{options['verb'].replace('-', '_')}")(options)
         except DomainError as refusal:
             raise CommandError(f"{refusal.code}: {refusal.message}", returncode=REFUSED) from refusal
 
@@ -51,13 +60,29 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{row['state']:<9}{row['scope']:<28}since {row['since']}{progress}: {row['reason']}"
             )
+            for cause in list_restrictions(row["scope"]):
+                self.stdout.write(f"{'':<9}{describe_cause(cause)}")
         self.stdout.write("A scope that is not listed is HALTED.")
 
+    def do_acknowledge(self, options: dict[str, Any]) -> None:
+        row = acknowledge_restriction(
+            restriction_id=options["restriction_id"],
+            reason=options["reason"],
+            actor=get_actor(options["actor"]),
+        )
+        answer = {"id": row.pk, "scope": row.scope, "cause": row.cause, "by": row.acknowledged_by}
+        text = f"{row.scope}: {row.cause} was seen by {row.acknowledged_by}; it ends once its cause is over"
+        self.stdout.write(json.dumps(answer) if options["json"] else text)
+
     def do_trip(self, options: dict[str, Any]) -> None:
+        if options["offline"]:
+            self.stop_offline(options)
+            return
         event = services.trip_emergency_stop(
             scope=options["scope"],
             reason=options["reason"],
             source=StopSource.MANUAL,
+            positions=PositionPolicy(options["positions"]),
             actor=get_actor(options["actor"]),
             clocks=get_clocks(),
         )
@@ -72,6 +97,9 @@ class Command(BaseCommand):
 
     def do_sweep(self, options: dict[str, Any]) -> None:
         """Go on until every venue has confirmed; a guard may be doing the same, which does no harm."""
+        if options["offline"]:
+            self.stop_offline(options)
+            return
         while True:
             events = [
                 services.sweep_stop(event_id=event_id, clocks=get_clocks())
@@ -85,6 +113,25 @@ class Command(BaseCommand):
         if not is_finished:
             raise CommandError("stopping: not every venue has confirmed", returncode=REFUSED)
 
+    def do_rearm_request(self, options: dict[str, Any]) -> None:
+        rearm_verbs.request_rearm(options, self.stdout)
+
+    def do_rearm_approve(self, options: dict[str, Any]) -> None:
+        rearm_verbs.approve_rearm(options, self.stdout)
+
+    def do_rearm_status(self, options: dict[str, Any]) -> None:
+        rearm_verbs.show_rearm_status(options, self.stdout)
+
+    def stop_offline(self, options: dict[str, Any]) -> None:
+        result = offline_verbs.run_offline(options)
+        self.stdout.write(offline_verbs.describe(result, as_json=options["json"]))
+        if not result.is_confirmed:
+            raise CommandError("stopping: not every venue has confirmed", returncode=REFUSED)
+
+    def do_drill(self, options: dict[str, Any]) -> None:
+        if not rearm_verbs.run_drill(options, self.stdout):
+            raise CommandError("the drill failed", returncode=REFUSED)
+
     def show_sweep(self, events: list[models.StopEvent], *, as_json: bool) -> None:
         rows = [describe(event) for event in events]
         if as_json:
@@ -96,6 +143,17 @@ class Command(BaseCommand):
                 self.stdout.write("  " + " ".join(str(value) for value in step.values() if value))
         if not rows:
             self.stdout.write("no stop is unfinished")
+
+
+def describe_cause(row: models.Restriction) -> str:
+    """One line: the cause, and whose word is missing."""
+    if not row.needs_acknowledgement:
+        word = "ends by itself"
+    elif row.acknowledged_at is not None:
+        word = f"seen by {row.acknowledged_by}"
+    else:
+        word = f"{row.pk} waits for the word of a {release_of(row).value}"
+    return f"{row.cause} since {row.since_at.isoformat()}, {word}: {row.reason}"
 
 
 def list_event_ids(event_id: int | None) -> list[int]:

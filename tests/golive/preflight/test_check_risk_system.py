@@ -3,18 +3,26 @@ from datetime import timedelta
 import pytest
 
 from golive.core.values import CheckName, Purpose
-from golive.preflight.check_risk_system import is_only_stale, judge_proof, measure
+from golive.preflight.check_risk_system import _measure_drill, is_only_stale, judge_proof, measure
 from golive.preflight.context import Context
 from risk import models
 from risk.canary import ABSENCES, GateProof, prove_gate_denies
 from risk.services import assess_global_risk
 from tests.golive.preflight.conftest import GOLIVE, REARM, reasons
 from tests.risk.desk import make_desk
+from tests.risk.drilling import make_drill
 from trading.models import Instrument, MarketPrice, OrderIntent, Permit, StrategyAssignment, TradingState
 from trading.selectors import get_clocks
 
 pytestmark = pytest.mark.django_db
 FEEDS = (CheckName.EXCHANGE, CheckName.DATABASE)
+OLDER = timedelta(hours=193)
+
+
+@pytest.fixture(autouse=True)
+def drill(request):
+    """The stop was rehearsed a moment ago; a test about that takes it away."""
+    return make_drill() if not hasattr(request, "param") else None
 
 
 def test_a_calm_desk_passes_and_shows_what_the_gate_said():
@@ -136,3 +144,46 @@ def test_a_desk_without_accounts_or_strategies_says_so():
     make_desk()
     StrategyAssignment.objects.all().delete()
     assert reasons(measure(GOLIVE)) == ["nothing_assigned"]
+
+
+def test_the_last_good_drill_is_shown_with_what_it_took():
+    make_desk()
+    assert measure(GOLIVE).details["drill"] | {"last_good": 0} == {
+        "last_good": 0,
+        "age_hours": 0,
+        "stopped_within_seconds": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"ago": OLDER}, "drill_stale"),
+        ({"code_version": "f" * 64}, "drill_missing"),
+        ({"is_passed": False}, "drill_missing"),
+    ],
+)
+@pytest.mark.parametrize("drill", [None], indirect=True)
+def test_without_a_recent_good_drill_of_this_code_nothing_goes_live(drill, changes, reason):
+    make_desk()
+    make_drill(**changes)
+    (found,) = measure(GOLIVE).findings
+    assert (found.reason, found.next) == (reason, "python3 manage.py emergency_stop drill")
+    TradingState.objects.filter(scope="account:main").update(state="HALTED")
+    assert reasons(measure(REARM)) == []
+
+
+@pytest.mark.parametrize("drill", [None], indirect=True)
+def test_a_desk_that_does_not_rehearse_on_paper_says_where_to(drill, settings):
+    make_desk()
+    settings.TRADING_ENVIRONMENT = "live"
+    details, (found,) = _measure_drill(GOLIVE, get_clocks())
+    assert (details, found.reason) == ({"last_good": None}, "drill_missing")
+    assert found.next == "TRADING_ENVIRONMENT=paper python3 manage.py emergency_stop drill"
+
+
+def test_a_drill_under_way_is_no_stop_of_the_desk():
+    make_desk()
+    TradingState.objects.create(scope="account:paper-drill", state="HALTED", reason="", source="drill")
+    assert measure(GOLIVE).findings == ()
+    assert reasons(measure(REARM)) == ["nothing_halted"]
