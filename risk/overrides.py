@@ -11,7 +11,7 @@ from controlplane.approvals.core import Actor, Role
 from controlplane.approvals.eligibility import require_person
 from controlplane.approvals.kinds import KINDS, RequestKind
 from controlplane.approvals.models import ApprovalRequest
-from controlplane.approvals.requests import open_request, require_reason
+from controlplane.approvals.requests import asking, open_request, require_reason
 from controlplane.approvals.selectors import get_database_time
 from controlplane.approvals.services import require_any_role
 from controlplane.audit import services as audit
@@ -19,12 +19,13 @@ from controlplane.audit.canonical import decimal_text
 from controlplane.errors import Conflict, InvalidInput, NotFound
 from risk import models
 from risk.core.overrides import find_fault
+from risk.core.values import Limits
 from risk.selectors import get_active_limits
 from trading.models import Account
 from trading.selectors import get_account
 
 OVERRIDE = "risk.override"
-MAX_WINDOW = timedelta(hours=1)
+MIN_WINDOW, MAX_WINDOW = timedelta(minutes=1), timedelta(hours=1)
 MAX_USES = 10
 # Ending one removes risk: any one of these may.
 ENDING_ROLES = frozenset({Role.REQUESTER, Role.OPERATOR, Role.APPROVER, Role.ADMIN})
@@ -73,26 +74,31 @@ def request_override(
     """Ask that one limit be raised to `value`, for `uses` orders or (None) as many as fit the window.
 
     Either way it is over `window` after its approval, at most an hour. In force once another person
-    has approved. Raises OverrideInvalid, OverrideStands and what `open_request` raises.
+    has approved. Raises OverrideInvalid, OverrideStands and what `open_request` raises; each refusal is
+    audited.
     """
-    limits = get_active_limits(account)
-    if fault := find_fault(limits, limit, value):
-        raise OverrideInvalid(fault)
-    if not timedelta(0) < window <= MAX_WINDOW:
-        raise OverrideInvalid(f"window: more than nothing, at most {MAX_WINDOW}")
-    if uses is not None and not 1 <= uses <= MAX_USES:
-        raise OverrideInvalid(f"uses: from 1 to {MAX_USES}")
-    _require_free(account, limit)
-    subject = {
+    asked = {
         "account": account.name,
         "limit": limit,
-        "present": Decimal(getattr(limits, limit)),
-        "value": value,
+        "value": value if value.is_finite() else str(value),
         "uses": uses,
         "window_seconds": int(window.total_seconds()),
-        "limit_set": limits.digest,
     }
+    with asking(kind=OVERRIDE, subject=asked, reason=reason, actor=actor):
+        limits = get_active_limits(account)
+        _require_valid(limits, limit, value, uses, window)
+        _require_free(account, limit)
+    subject = asked | {"present": Decimal(getattr(limits, limit)), "limit_set": limits.digest}
     return open_request(kind=OVERRIDE, subject=subject, reason=reason, actor=actor)
+
+
+def _require_valid(limits: Limits, limit: str, value: Decimal, uses: int | None, window: timedelta) -> None:
+    if fault := find_fault(limits, limit, value):
+        raise OverrideInvalid(fault)
+    if not MIN_WINDOW <= window <= MAX_WINDOW:
+        raise OverrideInvalid(f"window: from {MIN_WINDOW} to {MAX_WINDOW}")
+    if uses is not None and not 1 <= uses <= MAX_USES:
+        raise OverrideInvalid(f"uses: from 1 to {MAX_USES}")
 
 
 def apply_override(request: ApprovalRequest, actor: Actor) -> None:
@@ -104,7 +110,7 @@ def apply_override(request: ApprovalRequest, actor: Actor) -> None:
     if limits.digest != asked["limit_set"] or find_fault(limits, limit, value):
         raise LimitsChanged("the account's limits changed since this was asked; ask anew")
     _require_free(account, limit)
-    now = get_database_time()
+    # The database has the last word: it compares this with what was asked, and sets both times itself.
     row = models.Override.objects.create(
         account=account,
         request_id=request.pk,
@@ -114,9 +120,9 @@ def apply_override(request: ApprovalRequest, actor: Actor) -> None:
         reason=request.reason,
         requested_by=request.proposer_name,
         approved_by=actor.audit_name,
-        starts_at=now,
-        expires_at=now + timedelta(seconds=asked["window_seconds"]),
+        expires_at=get_database_time() + timedelta(seconds=asked["window_seconds"]),
     )
+    row.refresh_from_db()
     audit.record(
         action="risk.override_start",
         actor=actor.audit_name,
@@ -211,11 +217,7 @@ def register_kind() -> None:
             name=OVERRIDE,
             title="Raise a limit for a while",
             requester_roles=frozenset({Role.REQUESTER, Role.OPERATOR}),
-            approver_roles=frozenset({Role.APPROVER}),
-            quorum=1,
             approval_ttl=timedelta(hours=1),
-            execution_ttl=timedelta(0),
-            solo_allowed=False,
             effect=apply_override,
         )
     )

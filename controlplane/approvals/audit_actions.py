@@ -6,6 +6,7 @@ ACTIONS = frozenset(
         "approvals.token_revoke",
         "approvals.second_factor_enrol",
         "approvals.user_create",
+        "approvals.user_deactivate",
         "approvals.password_set",
         "approvals.sign_in",
         "approvals.sign_out",

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from controlplane.approvals import selectors
-from controlplane.approvals.core import Actor, ActorKind, Mode, VoteDecision, cooling_off
+from controlplane.approvals.core import Actor, ActorKind, Mode, Role, VoteDecision, cooling_off
 from controlplane.approvals.kinds import RequestKind
-from controlplane.approvals.models import ApprovalRequest
+from controlplane.approvals.models import ApprovalRequest, Vote
 from controlplane.approvals.services import NotDesignated
 from controlplane.errors import Conflict, DomainError, NotPermitted
 
@@ -90,7 +90,7 @@ def require_voter(
     person: "User", row: ApprovalRequest, kind: RequestKind, decision: VoteDecision, now: datetime
 ) -> None:
     """Whether the person may say this now. Rejecting and taking back wait for nothing."""
-    _require_designated(person, kind)
+    _require_role(person, kind.approver_roles)
     if decision is VoteDecision.APPROVE:
         require_eligible(person, row, kind, now)
     elif row.proposer_id == person.pk:
@@ -98,8 +98,8 @@ def require_voter(
 
 
 def require_eligible(person: "User", row: ApprovalRequest, kind: RequestKind, now: datetime) -> None:
-    """Whether the person's approval counts at this moment; raises what stands against it."""
-    _require_designated(person, kind)
+    """Whether the person may approve at this moment; raises what stands against it."""
+    _require_role(person, kind.approver_roles)
     mode = Mode(row.mode)
     if mode is Mode.SOLO and not kind.solo_allowed:
         raise SoloRefused(f"{kind.title}: not for a desk of one person")
@@ -114,16 +114,25 @@ def require_eligible(person: "User", row: ApprovalRequest, kind: RequestKind, no
         raise CoolingOff(f"{person.get_username()} may approve {wait} after the last change of credentials")
 
 
-def is_eligible(person: "User", row: ApprovalRequest, kind: RequestKind, now: datetime) -> bool:
-    """The same as a yes or no, for counting."""
+def counts(vote: Vote, row: ApprovalRequest, kind: RequestKind, now: datetime) -> bool:
+    """Whether this approval still counts: its voter may approve now, by what let him vote then.
+
+    Whoever left and came back, or changed the second factor since, has said nothing yet.
+    """
     try:
-        require_eligible(person, row, kind, now)
+        require_eligible(vote.approver, row, kind, now)
     except DomainError:
         return False
-    return True
+    changed_at = selectors.latest_change(vote.approver, kind.approver_roles)
+    return changed_at is not None and changed_at <= vote.decided_at
 
 
-def _require_designated(person: "User", kind: RequestKind) -> None:
-    if selectors.list_roles(person).isdisjoint(kind.approver_roles):
-        wanted = " or ".join(sorted(role.value for role in kind.approver_roles))
+def require_executor(person: "User", kind: RequestKind) -> None:
+    """Whoever may ask for this or approve it carries it out."""
+    _require_role(person, kind.requester_roles | kind.approver_roles)
+
+
+def _require_role(person: "User", roles: frozenset[Role]) -> None:
+    if selectors.list_roles(person).isdisjoint(roles):
+        wanted = " or ".join(sorted(role.value for role in roles))
         raise NotDesignated(f"{person.get_username()} is not designated as {wanted}")

@@ -19,7 +19,7 @@ Describer = Callable[[ApprovalRequest], list[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKind:
-    """One kind. `quorum` counts people other than the proposer.
+    """One kind. `quorum` counts people other than the proposer; what is not said is the strict rule.
 
     With an `effect` the vote that completes the quorum carries it out, in its own transaction; without
     one the request stays approved until the app executes it, before `execution_ttl` is over.
@@ -30,12 +30,12 @@ class RequestKind:
     name: str
     title: str
     requester_roles: frozenset[Role]
-    approver_roles: frozenset[Role]
-    quorum: int
     approval_ttl: timedelta
-    execution_ttl: timedelta
-    solo_allowed: bool
     effect: Effect | None
+    approver_roles: frozenset[Role] = frozenset({Role.APPROVER})
+    quorum: int = 1
+    execution_ttl: timedelta = timedelta(0)
+    solo_allowed: bool = False
     waits: timedelta = timedelta(0)
     describe: Describer | None = None
 

@@ -58,7 +58,7 @@ def start_desk(*, mode: Mode, people: Mapping[str, Sequence[Role]], reason: str)
         subject_id=mode.value,
         reason=reason,
     ):
-        return hold_first_start(mode=mode, people=people, reason=reason)
+        return hold_first_start(mode=mode, people=people, reason=requests.require_reason(reason))
 
 
 @transaction.atomic
@@ -161,15 +161,17 @@ def request_designation(
     *, name: str, role: Role, reason: str, actor: Actor, otp: str | None = None
 ) -> ApprovalRequest:
     """Ask that a person be given a role; in force once it is approved."""
-    user = selectors.get_user(name)
-    subject = {"person": user.get_username(), "role": role.value}
+    subject = {"person": name, "role": role.value}
+    with requests.asking(kind=DESIGNATE, subject=subject, reason=reason, actor=actor):
+        selectors.get_user(name)
     return requests.open_request(kind=DESIGNATE, subject=subject, reason=reason, actor=actor, otp=otp)
 
 
 def request_solo(*, name: str, reason: str, actor: Actor) -> ApprovalRequest:
     """Ask that the desk become one person's: two people and seven days."""
-    user = selectors.get_user(name)
-    subject = {"mode": Mode.SOLO.value, "person": user.get_username()}
+    subject = {"mode": Mode.SOLO.value, "person": name}
+    with requests.asking(kind=MODE_SOLO, subject=subject, reason=reason, actor=actor):
+        selectors.get_user(name)
     return requests.open_request(kind=MODE_SOLO, subject=subject, reason=reason, actor=actor)
 
 
@@ -189,15 +191,7 @@ def apply_solo(request: ApprovalRequest, actor: Actor) -> None:
         raise NotPermitted("person: must be requester and approver already", code="not_designated")
     others = Designation.objects.filter(role=Role.APPROVER.value, valid_to__isnull=True).exclude(user=user)
     for row in others.select_related("user"):
-        Designation.objects.filter(pk=row.pk).update(valid_to=Now())
-        audit.record(
-            action="approvals.designation_end",
-            actor=actor.audit_name,
-            subject_type="user",
-            subject_id=row.user.get_username(),
-            reason=request.reason,
-            detail={"role": row.role},
-        )
+        services.end_designation(row=row, actor=actor, reason=request.reason)
     _change_mode(Mode.SOLO, actor, request.reason)
 
 
@@ -224,10 +218,7 @@ def register_kinds() -> None:
             name=DESIGNATE,
             title="Designate a person",
             requester_roles=frozenset({Role.REQUESTER, Role.ADMIN}),
-            approver_roles=frozenset({Role.APPROVER}),
-            quorum=1,
             approval_ttl=timedelta(days=3),
-            execution_ttl=timedelta(hours=1),
             solo_allowed=True,
             effect=apply_designation,
         )
@@ -237,11 +228,7 @@ def register_kinds() -> None:
             name=MODE_SOLO,
             title="Become a desk of one person",
             requester_roles=frozenset({Role.REQUESTER, Role.APPROVER}),
-            approver_roles=frozenset({Role.APPROVER}),
-            quorum=1,
             approval_ttl=timedelta(days=3),
-            execution_ttl=timedelta(hours=1),
-            solo_allowed=False,
             effect=apply_solo,
             waits=timedelta(days=7),
         )

@@ -5,9 +5,11 @@ compare-and-swap; a refusal is audited after its rollback.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -70,12 +72,13 @@ def require_reason(reason: str) -> str:
 
 
 def compute_digest(request: ApprovalRequest, kind: RequestKind) -> str:
-    """The digest of what is stored, under the rules of the kind as they are now."""
+    """The digest of what is stored, under the rules of the kind and in the environment as they are now."""
     return digest_of(
         DIGEST_DOMAIN,
         {
             "request": request.pk,
             "kind": request.kind,
+            "environment": settings.TRADING_ENVIRONMENT,
             "subject": request.subject,
             "mode": request.mode,
             "policy": kind.policy,
@@ -91,17 +94,24 @@ def open_request(
     *, kind: str, subject: Mapping[str, object], reason: str, actor: Actor, otp: str | None = None
 ) -> ApprovalRequest:
     """Ask. People and tokens need a requester's role; in solo mode the asking itself takes a code."""
-    with audit.audited_attempt(
+    with asking(kind=kind, subject=subject, reason=reason, actor=actor):
+        said = require_reason(reason)
+        with transaction.atomic():
+            return _open(KINDS.get(kind), subject, said, actor, otp)
+
+
+def asking(
+    *, kind: str, subject: Mapping[str, object], reason: str, actor: Actor
+) -> AbstractContextManager[None]:
+    """What is refused within is remembered as a denied request of this kind."""
+    return audit.audited_attempt(
         action="approvals.request_open",
         actor=actor.audit_name,
         subject_type=SUBJECT,
         subject_id=kind,
         reason=reason,
         detail={"subject": dict(subject)},
-    ):
-        said = require_reason(reason)
-        with transaction.atomic():
-            return _open(KINDS.get(kind), subject, said, actor, otp)
+    )
 
 
 def _open(
@@ -172,11 +182,15 @@ def _find_proposer(actor: Actor) -> "User | None":
     return None
 
 
-def lock_request(request_id: UUID, digest: str | None) -> tuple[ApprovalRequest, RequestKind]:
-    """The open request, locked until the caller's commit, with its digest, mode and time checked."""
+def lock_request(
+    request_id: UUID, digest: str | None, name: str | None = None
+) -> tuple[ApprovalRequest, RequestKind]:
+    """The open request, locked until the caller's commit, with its kind, digest, mode and time checked."""
     selectors.get_request(request_id)
     row = ApprovalRequest.objects.select_for_update().get(pk=request_id)
     kind = KINDS.get(row.kind)
+    if name not in {None, kind.name}:
+        raise DigestMismatch(f"request {request_id} is of kind {kind.name}")
     now = selectors.get_database_time()
     until = row.approve_by if row.state == RequestState.PROPOSED else row.execute_by
     if row.state == RequestState.EXPIRED or (row.state in OPEN_STATES and now > until):
@@ -203,8 +217,7 @@ def withdraw_request(*, request_id: UUID, reason: str, actor: Actor) -> Approval
         with transaction.atomic():
             selectors.get_request(request_id)
             row = ApprovalRequest.objects.select_for_update().get(pk=request_id)
-            proposer = _find_proposer(actor)
-            if row.proposer_name != actor.audit_name and (proposer is None or row.proposer_id != proposer.pk):
+            if not _asked(row, actor):
                 raise NotPermitted("only whoever asked may withdraw; others reject", code="not_proposer")
             move(row, RequestState.WITHDRAWN)
             audit.record(
@@ -216,6 +229,19 @@ def withdraw_request(*, request_id: UUID, reason: str, actor: Actor) -> Approval
                 detail=facts_of(row),
             )
             return row
+
+
+def _asked(row: ApprovalRequest, actor: Actor) -> bool:
+    """Whether this is whoever asked: the person, not the name, which can pass to another."""
+    if row.proposer_id is None:
+        return row.proposer_name == actor.audit_name
+    proposer = _find_proposer(actor)
+    return proposer is not None and proposer.pk == row.proposer_id
+
+
+def required_of(row: ApprovalRequest, kind: RequestKind) -> int:
+    """How many must stand behind it: what the row says, and never fewer than its kind takes."""
+    return max(row.required_approvals, kind.quorum_in(Mode(row.mode)))
 
 
 def expire_requests(*, request_id: UUID | None = None) -> int:

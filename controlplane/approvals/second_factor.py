@@ -50,7 +50,8 @@ def spend_code(*, user: "User", code: str | None, action: str, digest: str) -> d
     caller stands inside `audited_attempt`: what it records of refusals is what locks the guesser out.
     """
     typed = "".join((code or "").split())
-    factor = SecondFactor.objects.filter(user=user).first()
+    # Locked: codes of one person are looked at one by one, so that many guesses at once are counted too.
+    factor = SecondFactor.objects.select_for_update().filter(user=user).first()
     if not typed or factor is None:
         raise StepUpRequired("otp: this takes a code of your second factor")
     now = get_database_time()

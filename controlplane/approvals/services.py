@@ -7,6 +7,8 @@ from datetime import timedelta
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.validators import ASCIIUsernameValidator
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
@@ -17,6 +19,7 @@ from controlplane.audit import services as audit
 from controlplane.errors import Conflict, InvalidInput, NotFound, NotPermitted
 
 VIEWERS = "viewers"
+LONGEST_NAME = 150
 LAST_USE_RESOLUTION = timedelta(minutes=1)
 CLAIM_LIVES_FOR = timedelta(minutes=1)
 ANSWERS_LIVE_FOR = timedelta(days=1)
@@ -86,7 +89,10 @@ def check_token(raw: str, scope: TokenScope | None = None) -> Actor:
 def create_token(
     *, name: str, user: User, scopes: Iterable[TokenScope], actor: Actor, reason: str, raw: str | None = None
 ) -> tuple[ApiToken, str]:
-    """Make a token and return it with its value, which is shown once; raises Conflict for a used name."""
+    """Make a token and return it with its value, which is shown once; raises Conflict for a used name.
+
+    It asks nobody, as `revoke_token`: people come by controlplane.approvals.tokens.
+    """
     raw = raw or secrets.token_urlsafe(32)
     try:
         with transaction.atomic():
@@ -146,6 +152,20 @@ def designate(*, user: User, role: Role, actor: Actor, reason: str) -> Designati
 
 
 @transaction.atomic
+def end_designation(*, row: Designation, actor: Actor, reason: str) -> None:
+    """Take the role away now. It asks nobody, as `designate`."""
+    Designation.objects.filter(pk=row.pk).update(valid_to=Now())
+    audit.record(
+        action="approvals.designation_end",
+        actor=actor.audit_name,
+        subject_type="user",
+        subject_id=row.user.get_username(),
+        reason=reason,
+        detail={"role": row.role},
+    )
+
+
+@transaction.atomic
 def enrol_second_factor(*, user: User, totp_secret: str, actor: Actor, reason: str) -> SecondFactor:
     """Store the user's TOTP secret, replacing an earlier one; raises InvalidInput if it is not base32."""
     try:
@@ -172,8 +192,9 @@ def generate_totp_secret() -> str:
 
 @transaction.atomic
 def create_user(*, name: str, password: str, actor: Actor, reason: str) -> User:
-    """Make a user who may sign in and view every fact; raises Conflict for a used name."""
-    if get_user_model().objects.filter(username=name).exists():
+    """Make a user who may sign in and view every fact; raises InvalidInput and Conflict for the name."""
+    require_name(name)
+    if get_user_model().objects.filter(username__iexact=name).exists():
         raise Conflict(f"name: a user is named {name!r}", code="user_exists")
     user = get_user_model().objects.create_user(username=name, password=password, is_staff=True)
     user.groups.add(ensure_viewers())
@@ -185,6 +206,21 @@ def create_user(*, name: str, password: str, actor: Actor, reason: str) -> User:
         reason=reason,
     )
     return user
+
+
+def require_name(name: str) -> None:
+    """Raise InvalidInput unless it is plain letters, digits and @.+-_ only.
+
+    A colon would make the person a guard or a token in the audit log; other alphabets have letters that
+    look like these.
+    """
+    try:
+        ASCIIUsernameValidator()(name)
+    except ValidationError:
+        name = ""
+    if not 0 < len(name) <= LONGEST_NAME:
+        text = f"name: up to {LONGEST_NAME} plain letters, digits and @ . + - _"
+        raise InvalidInput(text, code="name_invalid")
 
 
 @transaction.atomic

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from controlplane.approvals import eligibility, selectors
 from controlplane.approvals.core import Actor, RequestState, VoteDecision
-from controlplane.approvals.eligibility import DigestMismatch, require_person
+from controlplane.approvals.eligibility import require_person
 from controlplane.approvals.kinds import RequestKind
 from controlplane.approvals.models import ApprovalRequest, Vote
 from controlplane.approvals.requests import (
@@ -22,10 +22,11 @@ from controlplane.approvals.requests import (
     lock_request,
     move,
     require_reason,
+    required_of,
 )
 from controlplane.approvals.second_factor import spend_code
 from controlplane.audit import services as audit
-from controlplane.errors import Conflict, NotPermitted
+from controlplane.errors import Conflict, DomainError, NotPermitted
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -51,8 +52,9 @@ def vote_on_request(
     reason: str,
     actor: Actor,
     digest: str | None = None,
+    kind: str | None = None,
 ) -> ApprovalRequest:
-    """One person's word. `digest` is what the person was shown; where given, it must be the request's.
+    """One person's word. `digest` and `kind`, where given, are what was shown, and must be the request's.
 
     The approval that completes the quorum carries the kind's effect out, all in one transaction.
     """
@@ -67,24 +69,42 @@ def vote_on_request(
         require_person(actor)
         said = require_reason(reason)
         expire_requests(request_id=request_id)
+        refusal: DomainError
         with transaction.atomic():
-            return _vote(request_id, decision, otp, said, actor, digest)
+            row, found = lock_request(request_id, digest, kind)
+            step_up_at = _step_up(row, found, decision, otp, actor)
+            try:
+                with transaction.atomic():
+                    return _vote(row, found, decision, said, actor, step_up_at)
+            except DomainError as error:
+                # The code stays spent whatever came of it (RFC 6238, 5.2); all else is undone.
+                refusal = error
+        raise refusal
+
+
+def _step_up(
+    row: ApprovalRequest, kind: RequestKind, decision: VoteDecision, otp: str | None, actor: Actor
+) -> datetime:
+    """Whether the person may say this, and the code for it; returns when."""
+    person = selectors.get_user(actor.name)
+    eligibility.require_voter(person, row, kind, decision, selectors.get_database_time())
+    _require_first_vote(row, person, decision)
+    return spend_code(user=person, code=otp, action=f"vote.{decision.value}", digest=row.digest)
 
 
 def _vote(
-    request_id: UUID, decision: VoteDecision, otp: str | None, reason: str, actor: Actor, digest: str | None
+    row: ApprovalRequest,
+    kind: RequestKind,
+    decision: VoteDecision,
+    reason: str,
+    actor: Actor,
+    step_up_at: datetime,
 ) -> ApprovalRequest:
-    row, kind = lock_request(request_id, digest)
-    person = selectors.get_user(actor.name)
-    now = selectors.get_database_time()
-    eligibility.require_voter(person, row, kind, decision, now)
-    _require_first_vote(row, person, decision)
-    step_up_at = spend_code(user=person, code=otp, action=f"vote.{decision.value}", digest=row.digest)
     Vote.objects.create(
         request=row,
         proposer=row.proposer,
         mode=row.mode,
-        approver=person,
+        approver=selectors.get_user(actor.name),
         decision=decision.value,
         digest=row.digest,
         reason=reason,
@@ -94,7 +114,7 @@ def _vote(
         move(row, RequestState.REJECTED)
     elif decision is VoteDecision.REVOKE and row.state == RequestState.APPROVED:
         move(row, RequestState.PROPOSED)
-    executed = decision is VoteDecision.APPROVE and _take_quorum(row, kind, actor, now)
+    executed = decision is VoteDecision.APPROVE and _take_quorum(row, kind, actor)
     audit.record(
         action="approvals.vote",
         actor=actor.audit_name,
@@ -118,9 +138,9 @@ def _require_first_vote(row: ApprovalRequest, person: "User", decision: VoteDeci
         raise StateChanged("there is no approval of yours to take back")
 
 
-def _take_quorum(row: ApprovalRequest, kind: RequestKind, actor: Actor, now: datetime) -> bool:
+def _take_quorum(row: ApprovalRequest, kind: RequestKind, actor: Actor) -> bool:
     """Move to approved once enough stand behind it, and carry the effect out; whether that was done."""
-    if count_eligible(row, kind, now) < row.required_approvals:
+    if len(list_counting(row, kind)) < required_of(row, kind):
         return False
     move(row, RequestState.APPROVED)
     if kind.effect is None:
@@ -130,10 +150,11 @@ def _take_quorum(row: ApprovalRequest, kind: RequestKind, actor: Actor, now: dat
     return True
 
 
-def count_eligible(row: ApprovalRequest, kind: RequestKind, now: datetime) -> int:
-    """How many different people stand behind the digest and may still do so at this moment."""
-    people = {vote.approver_id: vote.approver for vote in selectors.list_standing_approvals(row)}
-    return sum(eligibility.is_eligible(person, row, kind, now) for person in people.values())
+def list_counting(row: ApprovalRequest, kind: RequestKind) -> list[Vote]:
+    """The approvals that count at this moment, one for each person who stands behind the digest."""
+    now = selectors.get_database_time()
+    people = {vote.approver_id: vote for vote in selectors.list_standing_approvals(row)}
+    return [vote for vote in people.values() if eligibility.counts(vote, row, kind, now)]
 
 
 @transaction.atomic
@@ -143,18 +164,17 @@ def execute_request(
     """Take an approved request for execution, in the caller's transaction and only once.
 
     For kinds without an effect: the caller does the change, inside its own `audited_attempt`.
-    Raises QuorumLost if the approvals no longer hold.
+    Raises QuorumLost if the approvals no longer hold, and NotDesignated for whoever may neither ask nor
+    approve.
     """
     require_person(actor)
-    row, found = lock_request(request_id, digest)
-    if found.name != kind:
-        raise DigestMismatch(f"request {request_id} is of kind {found.name}")
+    row, found = lock_request(request_id, digest, kind)
     if row.state != RequestState.APPROVED:
         raise StateChanged(f"the request is {row.state}, not approved")
-    now = selectors.get_database_time()
-    if count_eligible(row, found, now) < row.required_approvals:
-        raise QuorumLost("too few of those who approved may still approve")
     person = selectors.get_user(actor.name)
+    eligibility.require_executor(person, found)
+    if len(list_counting(row, found)) < required_of(row, found):
+        raise QuorumLost("too few of those who approved may still approve")
     spend_code(user=person, code=otp, action="execute", digest=row.digest)
     move(row, RequestState.EXECUTED)
     _record_execution(row, actor)

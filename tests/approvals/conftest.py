@@ -3,15 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 
 from controlplane.approvals import core, selectors
-from controlplane.approvals.core import Mode, Role
-from controlplane.approvals.models import ApprovalMode, SecondFactorUse
+from controlplane.approvals.core import Mode, RequestState, Role
+from controlplane.approvals.models import ApprovalMode, ApprovalRequest, SecondFactorUse, Vote
+from controlplane.approvals.requests import move
+from controlplane.audit.canonical import canonical_text
+from risk.models import Override
 from tests import factories
 from tests.conftest import alter_trigger, owner_connection
+from trading.models import Account
 
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 REASON = "a reason of some length"
@@ -33,12 +39,62 @@ def code_of(user, shift: int = 0) -> str:
 
 def forget_codes() -> None:
     """As if the codes of this minute were of another one."""
-    with unguarded("approvals_secondfactoruse") as owner:
-        owner.execute("DELETE FROM approvals_secondfactoruse")
+    forget("approvals_secondfactoruse")
 
 
 def choose_mode(mode: Mode = Mode.DUAL) -> None:
+    if mode is Mode.SOLO and ApprovalMode.objects.filter(mode=Mode.DUAL.value).exists():
+        with unguarded("approvals_approvalmode") as owner:
+            owner.execute("UPDATE approvals_approvalmode SET mode = 'solo'")
+        return
     ApprovalMode.objects.update_or_create(id=1, defaults={"mode": mode.value, "set_by": "system:test"})
+
+
+def forget(*tables: str) -> None:
+    """As if these had never been written."""
+    with unguarded(*tables) as owner:
+        for table in tables:
+            owner.execute(f"DELETE FROM {table}")
+
+
+def grant_override(
+    account: Account, *, limit: str, value: Decimal, max_uses: int | None, window: timedelta
+) -> Override:
+    """A limit that was raised as asked and approved, whether or not the services would have let it."""
+    choose_mode()
+    voter = get_user_model().objects.filter(username="axel").first() or make_person("axel", Role.APPROVER)
+    now, number = selectors.get_database_time(), ApprovalRequest.objects.count()
+    asked = {"account": account.name, "limit": limit, "value": value, "uses": max_uses}
+    row = ApprovalRequest.objects.create(
+        kind="risk.override",
+        subject_text=canonical_text(asked | {"window_seconds": int(window.total_seconds())}),
+        digest=f"{number:064x}",
+        proposer_name="system:test",
+        reason=REASON,
+        mode=Mode.DUAL.value,
+        required_approvals=1,
+        approve_by=now + timedelta(hours=1),
+        execute_by=now + timedelta(hours=1),
+    )
+    SecondFactorUse.objects.create(user=voter, step=number, action="vote.approve", digest=row.digest)
+    Vote.objects.create(
+        request=row, approver=voter, decision="approve", digest=row.digest, reason=REASON, step_up_at=now
+    )
+    move(row, RequestState.APPROVED)
+    override = Override.objects.create(
+        account=account,
+        request_id=row.pk,
+        limit=limit,
+        value=value,
+        max_uses=max_uses,
+        reason=REASON,
+        requested_by="olga",
+        approved_by="axel",
+        expires_at=now + window,
+    )
+    move(row, RequestState.EXECUTED)
+    override.refresh_from_db()
+    return override
 
 
 @contextmanager

@@ -54,7 +54,15 @@ def waiting(row):
     return ask()
 
 
-def vote_of(request: ApprovalRequest, approver: str, **changes) -> Vote:
+def vote_of(request: ApprovalRequest, approver: str, *, with_code: bool = True, **changes) -> Vote:
+    if with_code:
+        action = f"vote.{changes.get('decision', 'approve')}"
+        SecondFactorUse.objects.create(
+            user=get_user_model().objects.get(username=approver),
+            step=SecondFactorUse.objects.count(),
+            action=action,
+            digest=changes.get("digest", request.digest),
+        )
     values = {
         "request": request,
         "proposer": request.proposer,
@@ -248,7 +256,7 @@ def test_the_proposers_vote_is_refused_whatever_the_row_claims(waiting):
 
 
 def test_alone_the_database_itself_waits_a_day(waiting):
-    ApprovalMode.objects.update(mode=Mode.SOLO.value)
+    choose_mode(Mode.SOLO)
     fresh = ApprovalRequest.objects.get(pk=waiting.pk)
     fresh.pk, fresh.mode = ApprovalRequest().id, "solo"
     fresh.save(force_insert=True)

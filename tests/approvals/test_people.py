@@ -8,11 +8,11 @@ from django.db.models.functions import Now
 
 from controlplane.approvals import people, selectors, voting
 from controlplane.approvals.core import BOOTSTRAP, SYSTEM, Mode, Role, VoteDecision
-from controlplane.approvals.models import ApprovalMode, Designation
+from controlplane.approvals.models import Designation
 from controlplane.audit.models import AuditEvent
 from controlplane.errors import DomainError
 from tests import factories
-from tests.approvals.conftest import REASON, code_of, let_time_pass, make_person
+from tests.approvals.conftest import REASON, code_of, forget, let_time_pass, make_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BOTH = (Role.REQUESTER, Role.APPROVER)
@@ -69,8 +69,7 @@ def test_it_takes_place_once():
 
 def test_deleted_designations_do_not_open_it_again():
     start(ann=[Role.REQUESTER], bob=[Role.APPROVER])
-    Designation.objects.all().delete()
-    ApprovalMode.objects.all().delete()
+    forget("approvals_designation", "approvals_approvalmode")
     with refused("first_start_over"):
         start(eve=[Role.REQUESTER], eva=[Role.APPROVER])
 

@@ -3,6 +3,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
+from controlplane.approvals.core import Role
 from controlplane.approvals.services import check_token
 from tests import factories
 
@@ -11,6 +12,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def person(db):
+    factories.UserFactory(username="ope", roles=(Role.OPERATOR,))
     return factories.UserFactory(username="ann")
 
 
@@ -20,7 +22,7 @@ def run(capsys, *words):
 
 
 def test_a_token_is_created_shown_once_listed_and_revoked(capsys):
-    by = ("--actor", "ann", "--reason", "for the bot", "--json")
+    by = ("--actor", "ann", "--reason", "a token for the bot", "--json")
     made = run(capsys, "create", "bot", "--scope", "read", "--scope", "intents", *by)
     assert check_token(made["token"]).name == "bot"
     (listed,) = run(capsys, "list", "--json")["tokens"]
@@ -33,14 +35,15 @@ def test_a_token_is_created_shown_once_listed_and_revoked(capsys):
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (("revoke", "nothing", "--actor", "ann"), "token_not_found"),
+        (("revoke", "nothing", "--actor", "ope"), "token_not_found"),
+        (("revoke", "nothing", "--actor", "ann"), "not_designated"),
         (("revoke", "nothing", "--actor", "nobody"), "user_not_found"),
         (("create", "x", "--scope", "read", "--actor", "nobody"), "user_not_found"),
     ],
 )
 def test_a_refusal_is_one_line_and_exit_1(words, code):
     with pytest.raises(CommandError, match=f"^{code}: ") as refused:
-        call_command("tokens", *words, "--reason", "because")
+        call_command("tokens", *words, "--reason", "a reason of some length")
     assert refused.value.returncode == 1
 
 

@@ -22,7 +22,7 @@ from controlplane.approvals.core import (
     totp_step,
 )
 from controlplane.approvals.kinds import KINDS, RequestKind
-from controlplane.approvals.models import ApprovalMode, ApprovalRequest, Designation, SecondFactorUse, Vote
+from controlplane.approvals.models import ApprovalRequest, Designation, SecondFactorUse, Vote
 from controlplane.audit.models import AuditEvent
 from controlplane.errors import Conflict, DomainError
 from tests import factories
@@ -31,6 +31,7 @@ from tests.approvals.conftest import (
     SECRET,
     choose_mode,
     code_of,
+    forget,
     forget_codes,
     let_time_pass,
     make_person,
@@ -395,7 +396,7 @@ def test_nothing_can_be_asked_that_nobody_could_approve(people):
 
 
 def test_nothing_can_be_asked_before_the_first_start(people):
-    ApprovalMode.objects.all().delete()
+    forget("approvals_approvalmode")
     with refused("mode_not_chosen"):
         ask()
 
@@ -562,7 +563,7 @@ def test_eight_approve_at_once_and_one_of_them_carries_it_out(people):
         results = at_once([lambda user=user, row=row: vote(row, user).state for user in eight])
         assert sorted(results) == ["executed"] + ["state_changed"] * 7
         assert given() == before + 1
-        Designation.objects.filter(role="auditor").update(valid_to=Now())
+        Designation.objects.filter(role="auditor", valid_to=None).update(valid_to=Now())
         forget_codes()
 
 
@@ -571,7 +572,7 @@ def test_a_quorum_of_two_reached_at_once_is_noticed(people):
         row = ask("tests.pair")
         results = at_once([lambda who=who, row=row: vote(row, people[who]).state for who in ("bob", "cat")])
         assert sorted(results) == ["executed", "proposed"]
-        Designation.objects.filter(role="auditor").update(valid_to=Now())
+        Designation.objects.filter(role="auditor", valid_to=None).update(valid_to=Now())
         forget_codes()
 
 

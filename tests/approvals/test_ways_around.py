@@ -1,4 +1,4 @@
-"""Ways around the quorum that somebody could try: other names, other people's tokens, old codes and old votes."""
+"""Ways around the quorum: other names, other people's tokens, old codes, old votes, other rules."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +103,7 @@ def create(*words):
 
 @pytest.mark.parametrize("by", ["bob", "aud", "dan"])
 def test_nobody_makes_a_token_of_somebody_else_to_ask_in_their_name(desk_of_five, by):
-    with pytest.raises(CommandError, match="^token_of_another: "):
+    with pytest.raises(CommandError, match=r"^token_of_another: "):
         create("--user", "ann", "--actor", by)
     assert not ApiToken.objects.exists()
     assert denied("approvals.token_create") == ["token_of_another"]
@@ -112,7 +112,7 @@ def test_nobody_makes_a_token_of_somebody_else_to_ask_in_their_name(desk_of_five
 def test_an_admin_makes_tokens_of_others_unless_he_approves(desk_of_five):
     create("--user", "ann", "--actor", "ada")
     Designation.objects.create(user=desk_of_five["ada"], role="approver", designated_by="x")
-    with pytest.raises(CommandError, match="^token_of_another: "):
+    with pytest.raises(CommandError, match=r"^token_of_another: "):
         create("--user", "ann", "--actor", "ada")
     call_command("tokens", "create", "own", "--scope", "read", "--actor", "ada", "--reason", REASON)
 
@@ -121,7 +121,7 @@ def test_a_token_is_ended_by_its_person_or_by_whoever_may_stop(desk_of_five):
     for _ in range(2):
         factories.ApiTokenFactory(name="bot", raw=str(ApiToken.objects.count()), user=desk_of_five["dan"])
         by = "dan" if ApiToken.objects.count() == 1 else "bob"
-        with pytest.raises(CommandError, match="^not_designated: "):
+        with pytest.raises(CommandError, match=r"^not_designated: "):
             call_command("tokens", "revoke", "bot", "--actor", "aud", "--reason", REASON)
         call_command("tokens", "revoke", "bot", "--actor", by, "--reason", REASON)
     assert not ApiToken.objects.filter(revoked_at=None).exists()

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db.models.functions import Now
 
 from controlplane.approvals import selectors, voting
 from controlplane.approvals.core import Actor, ActorKind, Mode, Role, VoteDecision
@@ -20,7 +19,7 @@ from risk.judgement import judge_intent
 from risk.limits import load_profiles, with_digest
 from risk.registration import ensure_limit_set, store_limit_set
 from tests import factories
-from tests.approvals.conftest import REASON, choose_mode, code_of, forget_codes, make_person
+from tests.approvals.conftest import REASON, choose_mode, code_of, forget_codes, make_person, unguarded
 from tests.risk import desk as rows
 from trading.models import Permit
 from trading.selectors import get_clocks
@@ -115,7 +114,8 @@ def test_start_and_end_are_events(account):
 
 def test_an_override_is_over_when_its_time_is_over(account):
     approve(ask(account, window=timedelta(minutes=5)))
-    models.Override.objects.update(starts_at=Now() - timedelta(minutes=9), expires_at=Now())
+    with unguarded("risk_override") as owner:
+        owner.execute("UPDATE risk_override SET starts_at = now() - interval '9 minutes', expires_at = now()")
     assert not overrides.list_active_overrides(account).exists()
     with refused("override_over"):
         overrides.end_override(

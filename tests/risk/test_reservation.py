@@ -1,7 +1,6 @@
 """What an approval takes along in its one statement: the throttle's count and an override's use."""
 
 import json
-import uuid
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,6 +15,7 @@ from risk import judgement, models
 from risk.judgement import GateContended, judge_intent
 from risk.selectors import explain_decision
 from risk.snapshot import load_intent
+from tests.approvals.conftest import grant_override, unguarded
 from tests.risk import desk
 from tests.risk.test_races import SYMBOLS, WIDE, ask, at_once, judge, make_wide_desk
 from trading import models as facts
@@ -38,22 +38,8 @@ def forget_approved() -> None:
 
 
 def raise_limit(account: facts.Account, **changes: Any) -> models.Override:
-    clocks = get_clocks()
-    body: dict[str, Any] = {
-        "limit": "max_position_notional",
-        "value": D(150),
-        "max_uses": 1,
-        "starts_at": clocks.wall_at - timedelta(seconds=1),
-        "expires_at": clocks.wall_at + timedelta(minutes=10),
-    }
-    return models.Override.objects.create(
-        account=account,
-        request_id=uuid.uuid4(),
-        reason="a reason that is long enough",
-        requested_by="olga",
-        approved_by="axel",
-        **body | changes,
-    )
+    body: dict[str, Any] = {"limit": "max_position_notional", "value": D(150), "max_uses": 1}
+    return grant_override(account, **body | changes, window=timedelta(minutes=10))
 
 
 # The throttle --------------------------------------------------------------------------------------
@@ -147,20 +133,23 @@ def test_an_override_is_left_alone_where_the_limits_allow_or_it_does_not_help_or
     assert override.used == 0
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize("state", ["ended", "expired", "to come", "another account"])
-def test_an_override_that_is_not_in_force_is_not_known(state):
-    account, clocks = desk.make_desk(), get_clocks()
-    override = raise_limit(account)
-    rows = models.Override.objects.filter(pk=override.pk)
-    if state == "ended":
-        rows.update(ended_at=clocks.wall_at)
-    elif state == "expired":
-        rows.update(expires_at=clocks.wall_at - timedelta(milliseconds=1))
-    elif state == "to come":
-        rows.update(starts_at=clocks.wall_at + timedelta(minutes=1))
-    else:
-        rows.update(account=desk.make_desk(name="other"))
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ended_at = now()",
+        "starts_at = now() - interval '1 minute', expires_at = now() - interval '1 millisecond'",
+        "starts_at = now() + interval '1 minute'",
+        "account_id = (SELECT id FROM trading_account WHERE name = 'other')",
+    ],
+    ids=["ended", "expired", "to come", "another account"],
+)
+def test_an_override_that_is_not_in_force_is_not_known(change):
+    account = desk.make_desk()
+    desk.make_desk(name="other")
+    raise_limit(account)
+    with unguarded("risk_override") as owner:
+        owner.execute(f"UPDATE risk_override SET {change}")
     assert not judge(desk.ask(account, quantity=D("0.9"))).allowed
 
 

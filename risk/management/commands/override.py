@@ -9,8 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from controlplane.approvals.core import VoteDecision
 from controlplane.approvals.describing import describe_request
-from controlplane.approvals.eligibility import DigestMismatch
-from controlplane.approvals.selectors import get_actor, get_request, list_open_requests
+from controlplane.approvals.selectors import get_actor, list_open_requests
 from controlplane.approvals.voting import vote_on_request
 from controlplane.errors import DomainError
 from risk import overrides
@@ -66,10 +65,9 @@ class Command(BaseCommand):
         return describe_request(row)
 
     def do_approve(self, options: dict[str, Any]) -> dict[str, Any]:
-        if get_request(options["request_id"]).kind != overrides.OVERRIDE:
-            raise DigestMismatch("this request is not for an override")
         row = vote_on_request(
             request_id=options["request_id"],
+            kind=overrides.OVERRIDE,
             decision=VoteDecision.APPROVE,
             otp=options["otp"],
             digest=options["digest"],

@@ -1,12 +1,13 @@
-"""`manage.py desk init|invite|designate|enrol|list|show|approve|reject|revoke|withdraw|solo`."""
+"""`manage.py desk`: the first start, people, roles, requests and votes."""
 
 import json
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from controlplane.approvals import people, requests, selectors, voting
+from controlplane.approvals import leaving, people, requests, selectors, voting
 from controlplane.approvals.core import Mode, Role, VoteDecision
 from controlplane.approvals.describing import describe_person, describe_request
 from controlplane.approvals.people import Invited
@@ -22,12 +23,18 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
         self.add_first_start(verbs)
-        person = {"invite": "make a user who may look", "enrol": "make a new second factor; shown once"}
+        person = {
+            "invite": "make a user who may look",
+            "enrol": "make a new second factor; shown once",
+            "deactivate": "take sign-in, roles and tokens from a person at once",
+        }
         for verb, text in person.items():
             by_person(verbs.add_parser(verb, help=text)).add_argument("name")
         designate = by_person(verbs.add_parser("designate", help="ask that a person be given a role"))
-        designate.add_argument("name")
-        designate.add_argument("role", choices=[role.value for role in Role])
+        end = by_person(verbs.add_parser("end-designation", help="take a role from a person at once"))
+        for verb in (designate, end):
+            verb.add_argument("name")
+            verb.add_argument("role", choices=[role.value for role in Role])
         designate.add_argument("--otp", help="your code; needed on a desk of one person")
         solo = by_person(verbs.add_parser("solo", help="ask to become a desk of one person"))
         solo.add_argument("name")
@@ -55,7 +62,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         verb = options["verb"]
         try:
-            answer = self.vote(options) if verb in VOTES else getattr(self, f"do_{verb}")(options)
+            do = self.vote if verb in VOTES else getattr(self, f"do_{verb.replace('-', '_')}")
+            answer = do(options)
         except DomainError as refusal:
             raise CommandError(f"{refusal.code}: {refusal.message}", returncode=REFUSED) from refusal
         self.stdout.write(json.dumps(answer) if options["json"] else as_lines(answer))
@@ -74,6 +82,13 @@ class Command(BaseCommand):
 
     def do_enrol(self, options: dict[str, Any]) -> dict[str, Any]:
         return shown_once(people.enrol_person(name=options["name"], **by(options)))
+
+    def do_deactivate(self, options: dict[str, Any]) -> dict[str, Any]:
+        return describe_leaver(leaving.deactivate_person(name=options["name"], **by(options)))
+
+    def do_end_designation(self, options: dict[str, Any]) -> dict[str, Any]:
+        role = Role(options["role"])
+        return describe_leaver(leaving.end_designation(name=options["name"], role=role, **by(options)))
 
     def do_designate(self, options: dict[str, Any]) -> dict[str, Any]:
         row = people.request_designation(
@@ -125,6 +140,12 @@ def shown_once(invited: Invited) -> dict[str, Any]:
     """The secrets that were made; nothing shows them again."""
     made = {"password": invited.password, "totp_secret": invited.totp_secret}
     return {"name": invited.name} | {key: value for key, value in made.items() if value is not None}
+
+
+def describe_leaver(user: User) -> dict[str, Any]:
+    """What is left to the person, and how many are left to approve: nobody can be designated without one."""
+    approvers = selectors.list_people(frozenset({Role.APPROVER})).count()
+    return describe_person(user) | {"approvers_left": approvers}
 
 
 def as_lines(answer: dict[str, Any]) -> str:

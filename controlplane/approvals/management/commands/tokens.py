@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from controlplane.approvals import selectors, services
+from controlplane.approvals import selectors, tokens
 from controlplane.approvals.core import TokenScope
 from controlplane.approvals.models import ApiToken
 from controlplane.errors import DomainError
@@ -20,7 +20,9 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True)
         create = verbs.add_parser("create", help="make a token; its value is shown once")
         create.add_argument("name")
-        create.add_argument("--user", help="whose designations it carries (default: the actor)")
+        create.add_argument(
+            "--user", help="whose designations it carries (default: the actor; another's: an admin)"
+        )
         create.add_argument(
             "--scope",
             action="append",
@@ -45,7 +47,7 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(answer) if options["json"] else as_lines(answer))
 
     def create(self, options: dict[str, Any]) -> dict[str, Any]:
-        token, raw = services.create_token(
+        token, raw = tokens.give_token(
             name=options["name"],
             user=selectors.get_user(options["user"] or options["actor"]),
             scopes=[TokenScope(name) for name in options["scope"]],
@@ -55,7 +57,7 @@ class Command(BaseCommand):
         return describe(token) | {"token": raw}
 
     def revoke(self, options: dict[str, Any]) -> dict[str, Any]:
-        services.revoke_token(
+        tokens.end_token(
             name=options["name"], actor=selectors.get_actor(options["actor"]), reason=options["reason"]
         )
         return {"name": options["name"], "revoked": True}
