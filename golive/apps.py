@@ -7,6 +7,6 @@ class GoliveConfig(AppConfig):
 
     def ready(self) -> None:
         from golive.permits import issue_paper_permit
-        from risk.paper_permits import ISSUER
+        from risk.stops.paper_permits import ISSUER
 
         ISSUER.register(issue_paper_permit)

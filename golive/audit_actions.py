@@ -1,7 +1,27 @@
 ACTIONS = frozenset(
     {
+        "golive.activate",
+        "golive.activation_request",
+        "golive.checklist_sign",
+        "golive.config_load",
+        "golive.confirm",
+        "golive.demote",
+        "golive.drift",
+        "golive.evaluate",
+        "golive.freeze",
+        "golive.guard_trip",
+        "golive.hold",
+        "golive.observation",
+        "golive.permit_begin",
         "golive.permit_bootstrap",
         "golive.permit_end",
         "golive.preflight",
+        "golive.programme_close",
+        "golive.programme_open",
+        "golive.programme_phase",
+        "golive.release",
+        "golive.report",
+        "golive.rollback",
+        "golive.rollback_step",
     }
 )

@@ -19,3 +19,17 @@ STREAMS = (
         ),
     ),
 )
+
+GUARDS = tuple(
+    (f"golive_{table}", trigger)
+    for table in (
+        "goliveconfig",
+        "freeze",
+        "observation",
+        "guardtrip",
+        "checklistsignature",
+        "evaluation",
+        "validationreport",
+    )
+    for trigger in ("append_only_rows", "append_only_truncate")
+)

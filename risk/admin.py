@@ -11,7 +11,8 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from controlplane.audit.admin import ReadOnlyAdmin
-from risk import global_risk_page, models
+from risk import models
+from risk.global_risk import page as global_risk_page
 from risk.selectors import list_breaches
 from trading.admin import FactAdmin, money
 

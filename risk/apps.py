@@ -6,7 +6,9 @@ class RiskConfig(AppConfig):
     verbose_name = "Risk: judgement"
 
     def ready(self) -> None:
-        from risk import overrides, rearm, releases
+        from risk import overrides
+        from risk.reducing import releases
+        from risk.stops import rearm
 
         overrides.register_kind()
         rearm.register_kind()

@@ -9,7 +9,7 @@ ACTIONS = frozenset(
         "risk.drill",
         "risk.lift",
         "risk.offline_stop",
-        "risk.rearm",
+        "risk.stops.rearm",
         "risk.rearm_request",
         "risk.restrict",
         "risk.stop_escalate",

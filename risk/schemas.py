@@ -12,8 +12,8 @@ from risk import models
 from risk.core.reasons import ReasonCode
 from risk.evidence import parse_text
 from risk.headroom import HeadroomRow
-from risk.rearm import describe_request_now
 from risk.selectors import list_breaches, list_stop_steps
+from risk.stops.rearm import describe_request_now
 from trading.core.values import IntentState
 from trading.models import Order, OrderIntent
 

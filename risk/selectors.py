@@ -13,7 +13,7 @@ from risk.core.emergency_stop import StepStatus, StopProgress
 from risk.core.values import Decision, Intent, Limits, RiskLevel, Snapshot
 from risk.core.verdict import reach_verdict
 from risk.evidence import build, parse_text
-from risk.global_risk_record import describe
+from risk.global_risk.record import describe
 from risk.limits import get_limits
 from trading.core.values import Clocks, TradingStateName
 from trading.models import Account, Permit, TradingState

@@ -5,11 +5,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from risk.allotments import divide_exposure
-from risk.assessment import assess_global_risk
-from risk.correlations import update_correlations
-from risk.emergency import trip_emergency_stop
+from risk.global_risk.assessment import assess_global_risk
+from risk.global_risk.correlations import update_correlations
 from risk.judgement import judge_intent
-from risk.rearm import lift_rearmed, record_rearm_check, request_rearm
 from risk.recording import judge_new_intent
 from risk.registration import (
     ensure_limit_set,
@@ -18,6 +16,8 @@ from risk.registration import (
     store_limit_set,
 )
 from risk.selectors import list_unfinished_stops
+from risk.stops.emergency import trip_emergency_stop
+from risk.stops.rearm import lift_rearmed, record_rearm_check, request_rearm
 from trading.core.values import Clocks
 
 if TYPE_CHECKING:
@@ -63,62 +63,62 @@ def execute_intent(*, intent_id: uuid.UUID, clocks: Clocks) -> "Execution":
 
 def run_drill(*, account: str | None = None, actor: "Actor | None" = None) -> "Drill":
     """Rehearse a stop on the paper account for it; without an actor the system does."""
-    from risk import drills
+    from risk.stops import drills
 
     return drills.run_drill(account=account, actor=actor or drills.DRILL)
 
 
 def run_due_drill() -> "Drill | None":
     """Rehearse where the last good one is too old."""
-    from risk import drills
+    from risk.stops import drills
 
     return drills.run_due_drill()
 
 
 def sweep_stop(*, event_id: int, clocks: Clocks) -> "StopEvent":
     """Bring one stop as far as the venues allow now; may be repeated."""
-    from risk import sweep
+    from risk.stops import sweep
 
     return sweep.sweep_stop(event_id=event_id, clocks=clocks)
 
 
 def watch_triggers(*, clocks: Clocks, began_at: datetime) -> None:
     """One look at everything that trips the stop by itself; `began_at` is when this process began to."""
-    from risk import triggers
+    from risk.stops import triggers
 
     triggers.watch_all(clocks=clocks, began_at=began_at)
 
 
 def apply_consequences(*, account: "Account", clocks: Clocks) -> None:
     """Restrict and lift what the account's facts say now; may be repeated."""
-    from risk import consequences
+    from risk.reducing import consequences
 
     consequences.apply_consequences(account=account, clocks=clocks)
 
 
 def cancel_resting_entries(*, account: "Account") -> int:
     """Cancel the entries that rest where the account may only reduce; may be repeated."""
-    from risk import withdrawing
+    from risk.reducing import withdrawing
 
     return withdrawing.cancel_resting_entries(account=account)
 
 
 def sweep_stops(*, clocks: Clocks) -> None:
     """Start or resume the sweep of every stop that the venues have not confirmed, all side by side."""
-    from risk import sweep
+    from risk.stops import sweep
 
     sweep.sweep_stops(events=list_unfinished_stops(), clocks=clocks)
 
 
 def watch_stops(*, clocks: Clocks) -> None:
     """Look after what is held under the stops that stand confirmed."""
-    from risk import sweep
+    from risk.stops import sweep
 
     sweep.watch_stops(clocks=clocks)
 
 
 def adopt_offline_stops() -> int:
     """Halt for what was stopped without the database; returns how many journals are new."""
-    from risk import offline_adoption
+    from risk.stops import offline_adoption
 
     return offline_adoption.adopt_offline_stops()

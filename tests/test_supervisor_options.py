@@ -24,7 +24,7 @@ from controlplane.supervisor.options import (
     remember_candles,
 )
 from controlplane.supervisor.plan import DRILL_ACCOUNT, Addresses, Plan, plan_venues
-from risk.stop_rules import get_stop_rules
+from risk.stops.rules import get_stop_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = Options(seconds=None, port=8000, candles=None, seed=1, speed=60, json=False, fresh=False)

@@ -20,8 +20,8 @@ from controlplane.approvals.selectors import actor_of_user, find_mode
 from controlplane.errors import DomainError, NotPermitted
 from risk.core.emergency_stop import StopSource
 from risk.models import StopEvent
-from risk.rearm import REARM, describe_conditions, find_rearm_request
-from risk.rearm_facts import find_trigger
+from risk.stops.rearm import REARM, describe_conditions, find_rearm_request
+from risk.stops.rearm_facts import find_trigger
 
 
 class RearmForm(forms.Form):

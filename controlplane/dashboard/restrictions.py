@@ -13,8 +13,8 @@ from controlplane.errors import Conflict, DomainError, NotPermitted
 from risk.core.consequences import Release
 from risk.core.emergency_stop import Cause
 from risk.models import Restriction, StopEvent
-from risk.releases import find_release_request, request_release
-from risk.restrictions import acknowledge_restriction, list_restrictions, release_of
+from risk.reducing.releases import find_release_request, request_release
+from risk.reducing.restrictions import acknowledge_restriction, list_restrictions, release_of
 from trading.selectors import get_clocks
 
 LIFTED_BY = {

@@ -16,7 +16,7 @@ from controlplane.dashboard.facts import AccountFacts
 from controlplane.dashboard.words import age_text, count_text
 from golive.core.values import CheckStatus
 from golive.models import PreflightRun
-from risk.global_risk_page import tell_gravest
+from risk.global_risk.page import tell_gravest
 from risk.models import StopEvent
 from risk.overrides import list_active_overrides
 from risk.selectors import ScopeStatus, get_global_risk, list_unfinished_stops

@@ -15,10 +15,10 @@ from risk.canary import GateProof, NothingAssigned, prove_gate_denies
 from risk.core import global_risk
 from risk.core.global_risk import AccountFacts
 from risk.core.values import RiskLevel
-from risk.global_risk_limits import get_global_risk_limits
-from risk.global_risk_record import read_facts
+from risk.global_risk.limits import get_global_risk_limits
+from risk.global_risk.record import read_facts
 from risk.registration import list_account_scopes
-from risk.stop_rules import get_stop_rules
+from risk.stops.rules import get_stop_rules
 from trading import models
 from trading.core.values import Clocks, Environment, TradingStateName
 from trading.selectors import get_clocks

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from risk.core.emergency_stop import PositionPolicy
-from risk.offline_adoption import get_folder
+from risk.stops.offline_adoption import get_folder
 from trading.dispatch.offline import OfflineOrder, OfflineResult, stop_offline
 
 SWEPT = "swept without the database"

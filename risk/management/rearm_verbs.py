@@ -13,7 +13,7 @@ from controlplane.approvals.voting import vote_on_request
 from controlplane.errors import InvalidInput
 from risk import services
 from risk.models import Drill, StopEvent
-from risk.rearm import REARM, describe_conditions, find_rearm_request, find_standing_stop
+from risk.stops.rearm import REARM, describe_conditions, find_rearm_request, find_standing_stop
 
 
 def add_verbs(verbs: Any) -> tuple[CommandParser, ...]:

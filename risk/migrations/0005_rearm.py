@@ -38,7 +38,7 @@ BEGIN
         RETURN NULL;
     END IF;
     IF NOT EXISTS (
-        SELECT 1 FROM approvals_approvalrequest r WHERE r.kind = 'risk.rearm' AND r.state = 'executed'
+        SELECT 1 FROM approvals_approvalrequest r WHERE r.kind = 'risk.stops.rearm' AND r.state = 'executed'
           AND r.subject_text::jsonb ->> 'event_id' = NEW.id::text AND r.proposed_at >= NEW.tripped_at
     ) THEN
         RAISE EXCEPTION 'stop % ends by an approved request to re-arm only', NEW.id

@@ -98,7 +98,7 @@ class StopStep(models.Model):
 
 
 class Restriction(models.Model):
-    """Why a scope is REDUCING; one open row per scope and cause. Writer: risk.restrictions.
+    """Why a scope is REDUCING; one open row per scope and cause. Writer: risk.reducing.restrictions.
 
     `needs_acknowledgement`: lifted only after a person has said so, besides the cause being over.
     """
@@ -139,7 +139,7 @@ class Restriction(models.Model):
 
 
 class Watch(models.Model):
-    """How near one trigger is for one scope; survives the guard that counts. Writer: risk.triggers.
+    """How near one trigger is for one scope; survives the guard that counts. Writer: risk.stops.triggers.
 
     `breaches` counts readings in a row beyond the threshold; `read_at` is the market time of the last
     one that counted, `absent_since` the wall time since when none could be believed.
@@ -166,7 +166,7 @@ class Watch(models.Model):
 class CapitalBase(models.Model):
     """B, the equity at activation that capital loss is measured from (USDT); one in force per account.
 
-    Changed only by an approved request, which ends one and begins the next. Writer: risk.capital.
+    Changed only by an approved request, which ends one and begins the next. Writer: risk.stops.capital.
     """
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="capital_bases")

@@ -23,7 +23,7 @@ from risk.replay.book import Account
 from risk.replay.curve import DAY_MS
 from risk.replay.tape import to_time
 from risk.replay.values import ACCOUNT, VENUE, Plan, StateChange, Stretch, Use
-from risk.stop_rules import get_stop_rules
+from risk.stops.rules import get_stop_rules
 from trading.core.values import TradingStateName
 from trading.simulator.feed import STEP_MS
 from trading.simulator.state import ZERO

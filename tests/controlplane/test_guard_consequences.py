@@ -4,7 +4,7 @@ import pytest
 
 from controlplane import guard
 from risk.judgement import judge_intent
-from risk.restrictions import list_restrictions
+from risk.reducing.restrictions import list_restrictions
 from tests.risk.desk import D, ask, make_desk, place_of, sample_equity
 from trading.models import Account, ReconciliationRun
 from trading.selectors import get_clocks

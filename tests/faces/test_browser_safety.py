@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from risk.core.emergency_stop import Cause
 from risk.models import GlobalRisk, Restriction, StopEvent
-from risk.restrictions import restrict
+from risk.reducing.restrictions import restrict
 from tests import factories
 from tests.faces import test_browser as base
 from trading.models import Order, OrderIntent, Position, TradingState

@@ -7,9 +7,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from controlplane.dashboard.page import gather_page
-from risk.assessment import assess_global_risk
 from risk.core.global_risk import UNITS, MeasureName
-from risk.global_risk_page import show_day, show_measures, tell_gravest
+from risk.global_risk.assessment import assess_global_risk
+from risk.global_risk.page import show_day, show_measures, tell_gravest
 from risk.models import GlobalRisk
 from tests import factories
 from trading.models import MarketPrice

@@ -13,7 +13,7 @@ from controlplane.audit.models import AuditEvent
 from risk.core.consequences import RELEASE
 from risk.core.emergency_stop import Cause
 from risk.models import Restriction
-from risk.restrictions import restrict
+from risk.reducing.restrictions import restrict
 from tests import factories
 from tests.approvals.conftest import choose_mode
 from tests.faces.crawl import digest_of_database

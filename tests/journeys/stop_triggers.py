@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 from risk import models
-from risk.capital import rebase_capital
-from risk.consequences import apply_consequences
 from risk.core.emergency_stop import StopSource
 from risk.limits import load_profiles
+from risk.reducing.consequences import apply_consequences
 from risk.registration import store_limit_set
-from risk.stop_rules import get_stop_rules
-from risk.triggers import watch_all
+from risk.stops.capital import rebase_capital
+from risk.stops.rules import get_stop_rules
+from risk.stops.triggers import watch_all
 from tests.journeys.stop_desk import ENTRY, HELD
 from trading import ledger
 from trading import models as facts

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from risk.returns import floor_to_hour
+from risk.global_risk.returns import floor_to_hour
 from trading import models as facts
 from trading.selectors import get_clocks
 

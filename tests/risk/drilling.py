@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from controlplane.code_version import get_code_version
 from risk import models
-from risk.stop_rules import get_stop_rules
+from risk.stops.rules import get_stop_rules
 from trading.models import Account
 from trading.selectors import get_clocks
 

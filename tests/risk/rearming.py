@@ -9,8 +9,8 @@ from controlplane.approvals.core import Actor, ActorKind, VoteDecision
 from controlplane.approvals.models import ApprovalRequest
 from controlplane.code_version import get_code_version
 from risk import models
-from risk.rearm import record_rearm_check, request_rearm
 from risk.services import trip_emergency_stop
+from risk.stops.rearm import record_rearm_check, request_rearm
 from tests.approvals.conftest import REASON, code_of
 from tests.risk import desk as rows
 from trading.selectors import get_account, get_clocks

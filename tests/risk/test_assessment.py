@@ -12,10 +12,10 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from risk import models
-from risk.assessment import assess_global_risk
 from risk.core.global_risk import MeasureName, Threshold, assess
-from risk.global_risk_limits import get_global_risk_limits
-from risk.global_risk_record import read_inputs
+from risk.global_risk.assessment import assess_global_risk
+from risk.global_risk.limits import get_global_risk_limits
+from risk.global_risk.record import read_inputs
 from tests.risk import desk
 from tests.risk.candles import make_hours
 from trading import models as facts

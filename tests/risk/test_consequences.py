@@ -11,14 +11,15 @@ from controlplane.alerts.models import Alert
 from controlplane.approvals.core import Actor, ActorKind, Role, VoteDecision
 from controlplane.approvals.voting import vote_on_request
 from controlplane.audit.models import AuditEvent
-from risk import models, releases
-from risk.consequences import apply_consequences
+from risk import models
 from risk.core.consequences import RELEASE
-from risk.freshness import Freshness
 from risk.judgement import judge_intent
 from risk.limits import load_profiles
+from risk.reducing import releases
+from risk.reducing.consequences import apply_consequences
+from risk.reducing.freshness import Freshness
+from risk.reducing.restrictions import NotByOnePerson, acknowledge_restriction, list_restrictions
 from risk.registration import store_limit_set
-from risk.restrictions import NotByOnePerson, acknowledge_restriction, list_restrictions
 from tests import factories
 from tests.approvals.conftest import choose_mode, code_of
 from tests.risk.desk import SYMBOLS, ask, hold, make_desk, place_of, sample_equity, set_price

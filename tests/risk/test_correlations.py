@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from risk import models
-from risk.assessment import assess_global_risk
 from risk.core.statistics import shrink
 from risk.core.values import CorrelationFacts
-from risk.correlations import list_correlations, list_desk_symbols, update_correlations
-from risk.returns import floor_to_hour, list_spans
+from risk.global_risk.assessment import assess_global_risk
+from risk.global_risk.correlations import list_correlations, list_desk_symbols, update_correlations
+from risk.global_risk.returns import floor_to_hour, list_spans
 from tests.risk import desk
 from tests.risk.candles import make_hours
 from trading import models as facts

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from risk.drawdown import measure_drawdown
+from risk.global_risk.drawdown import measure_drawdown
 from risk.snapshot import FLOW_KINDS
 from tests.risk import desk
 from tests.risk.desk import D

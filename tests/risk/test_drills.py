@@ -14,8 +14,9 @@ from controlplane.approvals import selectors as people
 from controlplane.approvals.core import Role
 from controlplane.audit.models import AuditEvent
 from controlplane.errors import DomainError
-from risk import drills, models
-from risk.emergency import trip_emergency_stop
+from risk import models
+from risk.stops import drills
+from risk.stops.emergency import trip_emergency_stop
 from tests import factories
 from tests.approvals.conftest import unguarded
 from tests.conftest import owner_connection

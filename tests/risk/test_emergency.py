@@ -14,11 +14,11 @@ from controlplane.approvals.core import Actor, ActorKind, Role, TokenScope
 from controlplane.approvals.services import NotDesignated, ScopeMissing
 from controlplane.audit.models import AuditEvent
 from risk import models
-from risk.emergency import ScopeInvalid, start_sweeper_if_unguarded
 from risk.judgement import judge_intent
 from risk.registration import ScopeExists, ensure_scopes_for_account, register_scope
 from risk.selectors import get_risk_state, get_stop_status, list_trading_states
 from risk.services import trip_emergency_stop
+from risk.stops.emergency import ScopeInvalid, start_sweeper_if_unguarded
 from tests.factories import UserFactory
 from tests.risk import desk
 from trading import models as facts

@@ -7,7 +7,7 @@ import pytest
 
 from controlplane.yaml_file import YamlError
 from risk.core.global_risk import SHIPPED
-from risk.global_risk_limits import (
+from risk.global_risk.limits import (
     get_global_risk_limits,
     get_global_risk_path,
     load_global_risk_limits,

@@ -20,8 +20,8 @@ from controlplane.audit.models import AuditEvent
 from controlplane.desk import ROOT, hold_desk, write_desk
 from controlplane.errors import InvalidInput
 from risk import models
-from risk.offline_adoption import adopt_offline_stops, get_folder
 from risk.services import sweep_stops
+from risk.stops.offline_adoption import adopt_offline_stops, get_folder
 from tests.risk.test_sweep import foreign, open_ids, rest, stop_entry
 from tests.risk.test_sweep_positions import enter, wait_for
 from tests.trading.foreign import trade_by_hand

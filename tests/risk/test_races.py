@@ -13,11 +13,12 @@ import pytest
 from django.db import connection, transaction
 
 from controlplane.approvals.core import Actor, ActorKind
-from risk import emergency, models
+from risk import models
 from risk.core.emergency_stop import PositionPolicy, StopSource
 from risk.judgement import judge_intent
 from risk.limits import load_profiles, with_digest
 from risk.registration import ensure_scopes_for_account, store_limit_set
+from risk.stops import emergency
 from tests.risk import desk
 from trading import models as facts
 from trading import services as trading

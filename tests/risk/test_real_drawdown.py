@@ -16,7 +16,7 @@ from django.utils import timezone
 from risk import models
 from risk.limits import load_profiles
 from risk.registration import store_limit_set
-from risk.triggers import watch_all
+from risk.stops.triggers import watch_all
 from tests.factories import PermitFactory, PriceFactory, TradingStateFactory, VenueAccountFactory
 from tests.risk.replay.markets import real_set
 from tests.trading.conftest import Desk

@@ -24,9 +24,10 @@ from controlplane.approvals.requests import open_request, withdraw_request
 from controlplane.approvals.voting import vote_on_request
 from controlplane.audit.models import AuditEvent
 from controlplane.errors import DomainError
-from risk import models, rearm
+from risk import models
 from risk.judgement import judge_intent
-from risk.stop_rules import get_stop_rules
+from risk.stops import rearm
+from risk.stops.rules import get_stop_rules
 from tests.approvals.conftest import (
     REASON,
     choose_mode,
@@ -92,7 +93,7 @@ def test_another_person_ends_the_stop_and_trading_goes_on(account):
     assert (event.ended_by, event.root_cause) == ("bob", ROOT_CAUSE)
     assert state() == "ACTIVE"
     assert first_denial(account) == "none"
-    done = AuditEvent.objects.get(action="risk.rearm")
+    done = AuditEvent.objects.get(action="risk.stops.rearm")
     assert (done.actor, done.subject_id, done.payload["reason"]) == ("bob", SCOPE, REASON)
     detail = done.payload["detail"]
     assert (detail["requested_by"], detail["root_cause"], detail["mode"]) == ("ann", ROOT_CAUSE, "dual")
@@ -310,7 +311,7 @@ def test_a_desk_of_one_person_may_when_both_waits_are_over(account):
     let_time_pass(timedelta(hours=24))
     forget_codes()
     assert approve(request, "ida").state == "executed"
-    assert AuditEvent.objects.get(action="risk.rearm").payload["detail"]["mode"] == "solo"
+    assert AuditEvent.objects.get(action="risk.stops.rearm").payload["detail"]["mode"] == "solo"
 
 
 # What is asked ------------------------------------------------------------------------------------
@@ -476,7 +477,7 @@ def test_two_approvers_at_once_end_it_once(account):
         thread.join(timeout=60)
 
     assert sorted(outcomes) == ["executed", "state_changed"]
-    assert AuditEvent.objects.filter(action="risk.rearm").count() == 1
+    assert AuditEvent.objects.filter(action="risk.stops.rearm").count() == 1
     assert state() == "ACTIVE"
 
 

@@ -12,7 +12,7 @@ from controlplane.audit.models import AuditEvent
 from controlplane.errors import NotPermitted
 from risk import models
 from risk.core.emergency_stop import Cause
-from risk.restrictions import (
+from risk.reducing.restrictions import (
     AlreadyAcknowledged,
     acknowledge_restriction,
     lift,

@@ -9,7 +9,7 @@ import pytest
 from controlplane.yaml_file import YamlError
 from risk.core.emergency_stop import PositionPolicy
 from risk.limits import load_profiles
-from risk.stop_rules import get_stop_policy, get_stop_rules_path, load_stop_rules
+from risk.stops.rules import get_stop_policy, get_stop_rules_path, load_stop_rules
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from django.db import connection
 from controlplane.alerts.models import Alert
 from controlplane.approvals.core import Actor, ActorKind
 from controlplane.audit.models import AuditEvent
-from risk import models, sweep_orders
+from risk import models
 from risk.core.emergency_stop import parse_scope
 from risk.services import sweep_stops, trip_emergency_stop, watch_stops
-from risk.sweep import sweep_stop
+from risk.stops import sweep_orders
+from risk.stops.sweep import sweep_stop
 from tests.factories import TradingStateFactory
 from trading import dispatch
 from trading import models as facts

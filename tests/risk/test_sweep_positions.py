@@ -18,12 +18,13 @@ from django.db import connections
 from controlplane.alerts.models import Alert
 from controlplane.approvals.core import Actor, ActorKind, Role
 from controlplane.audit.models import AuditEvent
-from risk import models, sweep
+from risk import models
 from risk.core.emergency_stop import PositionPolicy
 from risk.core.escalation import has_grown, plan_half
 from risk.metrics import STOP_SECONDS
 from risk.services import trip_emergency_stop, watch_stops
-from risk.stop_rules import get_stop_rules
+from risk.stops import sweep
+from risk.stops.rules import get_stop_rules
 from tests.factories import TradingStateFactory
 from tests.risk.test_sweep import stop_entry
 from tests.trading.foreign import trade_by_hand
@@ -41,7 +42,7 @@ CHILD = """
 import django
 django.setup()
 import sys
-from risk.sweep import sweep_stop
+from risk.stops.sweep import sweep_stop
 from trading.selectors import get_clocks
 sweep_stop(event_id=int(sys.argv[1]), clocks=get_clocks())
 """

@@ -7,8 +7,8 @@ import pytest
 
 from controlplane.approvals.core import Role
 from risk import models
-from risk.stop_rules import get_stop_rules
-from risk.triggers import watch_all
+from risk.stops.rules import get_stop_rules
+from risk.stops.triggers import watch_all
 from tests.approvals.conftest import choose_mode, make_person
 from tests.risk import desk
 from tests.risk.desk import D

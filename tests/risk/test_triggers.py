@@ -10,13 +10,14 @@ from django.db import connection
 from django.utils import timezone
 
 from controlplane.audit.models import AuditEvent
-from risk import models, triggers
-from risk.capital import rebase_capital
-from risk.emergency import trip_emergency_stop
-from risk.escalation import get_loss
+from risk import models
 from risk.limits import load_profiles
 from risk.registration import store_limit_set
-from risk.triggers import GUARD, run_each, watch_all
+from risk.stops import triggers
+from risk.stops.capital import rebase_capital
+from risk.stops.emergency import trip_emergency_stop
+from risk.stops.escalation import get_loss
+from risk.stops.triggers import GUARD, run_each, watch_all
 from trading import dispatch, locks
 from trading import models as facts
 from trading.core.values import Clocks

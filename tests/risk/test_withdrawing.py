@@ -7,11 +7,11 @@ from django.db.models.functions import Now
 
 from controlplane.approvals.core import Actor, ActorKind, Role
 from risk import models
-from risk.consequences import apply_consequences
 from risk.core.emergency_stop import Cause
-from risk.freshness import Freshness
-from risk.restrictions import acknowledge_restriction, list_restrictions, restrict
-from risk.withdrawing import cancel_resting_entries
+from risk.reducing.consequences import apply_consequences
+from risk.reducing.freshness import Freshness
+from risk.reducing.restrictions import acknowledge_restriction, list_restrictions, restrict
+from risk.reducing.withdrawing import cancel_resting_entries
 from tests.factories import HeartbeatFactory
 from tests.risk.test_sweep import D, foreign, open_ids, rest
 from trading import dispatch

@@ -10,9 +10,9 @@ from controlplane.approvals.selectors import get_actor
 from controlplane.errors import DomainError
 from risk import models, selectors, services
 from risk.core.emergency_stop import PositionPolicy, StopProgress, StopSource
-from risk.emergency import DEFAULT_REASON
 from risk.management import offline_verbs, rearm_verbs
-from risk.restrictions import acknowledge_restriction, list_restrictions, release_of
+from risk.reducing.restrictions import acknowledge_restriction, list_restrictions, release_of
+from risk.stops.emergency import DEFAULT_REASON
 from trading.selectors import get_clocks
 
 REFUSED = 1

@@ -16,7 +16,7 @@ from controlplane.desk import write_private
 from controlplane.yaml_file import YamlError
 from risk.core.values import Limits
 from risk.exposure import load_exposure
-from risk.global_risk_limits import get_global_risk_path, load_global_risk_limits
+from risk.global_risk.limits import get_global_risk_path, load_global_risk_limits
 from risk.limits import get_profiles_path, load_profiles
 from risk.replay.impact import measure_impact
 from risk.replay.impact_report import impact_as_data, impact_as_text, make_impact_page

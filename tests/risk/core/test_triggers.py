@@ -20,7 +20,7 @@ from risk.core.triggers import (
     is_sound,
     judge_absence,
 )
-from risk.stop_rules import get_stop_rules_path, load_stop_rules
+from risk.stops.rules import get_stop_rules_path, load_stop_rules
 from trading.core.values import Prices
 
 D = Decimal

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from controlplane.errors import DomainError
 from risk.core.emergency_stop import FOREIGN_SCOPES, Owner, StepAction, StepStatus, must_cancel
-from risk.sweep_ledger import ORDER_ACTIONS, Ledger, Turn
+from risk.stops.sweep_ledger import ORDER_ACTIONS, Ledger, Turn
 from trading import dispatch
 from trading.core.reconciliation import DifferenceKind
 from trading.core.values import OrderPurpose, OrderReport, OrderState, OutcomeKind, Scope

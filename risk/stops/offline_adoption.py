@@ -18,7 +18,7 @@ from controlplane.audit.models import AuditEvent
 from controlplane.audit.services import record
 from risk import models
 from risk.core.emergency_stop import PositionPolicy, StopSource, parse_scope
-from risk.emergency import halt_scope
+from risk.stops.emergency import halt_scope
 from trading import locks
 from trading.core.values import Scope
 from trading.dispatch.offline_journal import SUFFIX, is_being_written

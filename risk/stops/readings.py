@@ -5,12 +5,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from controlplane.errors import NotFound
-from risk.capital import get_capital_base, set_first_base, sum_flows
 from risk.core.emergency_stop import StopRules
 from risk.core.triggers import EquityView, believe_equity, capital_loss_ratio
 from risk.core.values import Limits
-from risk.drawdown import measure_drawdown
+from risk.global_risk.drawdown import measure_drawdown
 from risk.snapshot import FLOW_KINDS
+from risk.stops.capital import get_capital_base, set_first_base, sum_flows
 from trading import selectors
 from trading.core.values import Clocks
 from trading.models import Account, VenueAccount

@@ -10,8 +10,8 @@ from risk.core.global_risk import GlobalRiskLimits
 from risk.core.measures import is_priced
 from risk.core.portfolio import Exposure
 from risk.core.values import Limits
-from risk.correlations import list_correlations
-from risk.returns import floor_to_hour, list_returns, list_spans
+from risk.global_risk.correlations import list_correlations
+from risk.global_risk.returns import floor_to_hour, list_returns, list_spans
 from risk.snapshot import load_book
 from trading import selectors
 from trading.models import Account, EquitySample, VenueAccount

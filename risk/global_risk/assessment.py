@@ -8,15 +8,15 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from controlplane.errors import NotFound
+from controlplane.native import run_native
 from risk import metrics, models
-from risk.book_facts import measure_account_book
 from risk.core import global_risk
 from risk.core.global_risk import AccountFacts, GlobalRiskLimits, MeasureName
-from risk.drawdown import measure_drawdown
-from risk.global_risk_limits import get_global_risk_limits
-from risk.global_risk_record import as_inputs
+from risk.global_risk.book_facts import measure_account_book
+from risk.global_risk.drawdown import measure_drawdown
+from risk.global_risk.limits import get_global_risk_limits
+from risk.global_risk.record import as_inputs
 from risk.limits import get_limits
-from controlplane.native import run_native
 from trading import selectors
 from trading.core.values import Clocks, TradingStateName
 from trading.models import MarketPrice, Permit, TradingState, VenueAccount

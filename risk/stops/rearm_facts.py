@@ -21,7 +21,7 @@ from risk.core.rearm import (
     RearmFacts,
     list_conditions,
 )
-from risk.stop_rules import get_stop_policy, get_stop_rules
+from risk.stops.rules import get_stop_policy, get_stop_rules
 from trading.core.values import OrderPurpose, Scope
 from trading.models import Account, Order, Permit, VenueAccount
 from trading.selectors import (
@@ -131,7 +131,7 @@ def _list_entries(scope: Scope) -> QuerySet[Order]:
 
 
 def find_trigger(event: models.StopEvent) -> StopSource:
-    """What tripped it, or what was measured while it stood already (risk.emergency)."""
+    """What tripped it, or what was measured while it stood already (risk.stops.emergency)."""
     return StopSource(event.evidence.get("trigger", event.source))
 
 

@@ -11,10 +11,10 @@ from django.db.models.functions import Coalesce
 
 from controlplane.native import run_native
 from risk import models
-from risk.assessment import COUNTED_EVENTS, ERRORS, STRETCH_GAP
 from risk.core.emergency_stop import StopRules, StopSource
 from risk.core.losing_runs import ClosedTrip, count_losing_run
 from risk.core.triggers import is_sound
+from risk.global_risk.assessment import COUNTED_EVENTS, ERRORS, STRETCH_GAP
 from trading import selectors
 from trading.core.values import Clocks, TradingStateName
 from trading.models import Account, Fill, MarketPrice, ReconciliationRun, Trade, TradingState, VenueAccount

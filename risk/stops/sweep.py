@@ -24,10 +24,10 @@ from controlplane.audit.services import record
 from controlplane.errors import DomainError
 from risk import metrics, models, selectors
 from risk.core.emergency_stop import PositionPolicy, StepAction, StepStatus, StopProgress, parse_scope
-from risk.escalation import SWEEPER, escalate_if_worse, get_sweep_began_at, resume_stop
-from risk.sweep_ledger import POSITION_ACTIONS, Ledger, Turn
-from risk.sweep_orders import cancel_resting, has_come_back, list_entries, settle_entries
-from risk.sweep_positions import choose_policy, follow, is_foreign, list_held, settle_positions
+from risk.stops.escalation import SWEEPER, escalate_if_worse, get_sweep_began_at, resume_stop
+from risk.stops.sweep_ledger import POSITION_ACTIONS, Ledger, Turn
+from risk.stops.sweep_orders import cancel_resting, has_come_back, list_entries, settle_entries
+from risk.stops.sweep_positions import choose_policy, follow, is_foreign, list_held, settle_positions
 from trading import locks
 from trading.core.values import Clocks
 from trading.models import Position, VenueAccount

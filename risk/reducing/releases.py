@@ -13,7 +13,7 @@ from controlplane.errors import Conflict, NotFound
 from risk import models
 from risk.core.consequences import Release
 from risk.core.emergency_stop import Cause
-from risk.restrictions import AlreadyAcknowledged, lift, note_acknowledgement, release_of
+from risk.reducing.restrictions import AlreadyAcknowledged, lift, note_acknowledgement, release_of
 from trading.core.values import Clocks
 from trading.models import Account
 

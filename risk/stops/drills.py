@@ -24,7 +24,10 @@ from controlplane.errors import DomainError
 from risk import metrics, models
 from risk.core.emergency_stop import StopProgress, StopSource, must_cancel, parse_scope
 from risk.core.reasons import ReasonCode
-from risk.drill_desk import (
+from risk.execution import execute_intent
+from risk.judgement import judge_intent
+from risk.selectors import find_last_good_drill, get_active_limits, list_breaches
+from risk.stops.drill_desk import (
     STRATEGY,
     DrillNotReady,
     DrillRunning,
@@ -34,13 +37,10 @@ from risk.drill_desk import (
     require_drill_account,
     tidy,
 )
-from risk.emergency import require_may_stop, trip_emergency_stop
-from risk.execution import execute_intent
-from risk.judgement import judge_intent
-from risk.rearm import end_stop, lock_stop
-from risk.selectors import find_last_good_drill, get_active_limits, list_breaches
-from risk.stop_rules import get_stop_rules
-from risk.sweep import sweep_stop
+from risk.stops.emergency import require_may_stop, trip_emergency_stop
+from risk.stops.rearm import end_stop, lock_stop
+from risk.stops.rules import get_stop_rules
+from risk.stops.sweep import sweep_stop
 from trading import dispatch, locks, selectors
 from trading import services as trading
 from trading.core.values import Environment, OrderPurpose, OrderReport, OrderType, Side

@@ -11,9 +11,9 @@ from controlplane.approvals.core import Actor, ActorKind
 from controlplane.errors import DomainError
 from risk import models
 from risk.core.emergency_stop import Cause, StopSource, parse_scope
-from risk.emergency import lapse_entries, trip_emergency_stop
-from risk.placed_causes import ACTOR
-from risk.restrictions import lift, restrict
+from risk.reducing.placed_causes import ACTOR
+from risk.reducing.restrictions import lift, restrict
+from risk.stops.emergency import lapse_entries, trip_emergency_stop
 from trading import forced
 from trading.core.forced import ForcedKind
 from trading.core.values import Clocks

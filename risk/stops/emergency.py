@@ -15,10 +15,11 @@ from controlplane.approvals.services import require_any_role, require_scope
 from controlplane.audit.services import audited_attempt, record
 from controlplane.errors import InvalidInput
 from controlplane.process import start_detached
-from risk import metrics, models, states
+from risk import metrics, models
 from risk.core.emergency_stop import PositionPolicy, StopProgress, StopSource, parse_scope
-from risk.escalation import STOP_CHANNEL, join_loss, notify_sweepers, raise_policy
 from risk.registration import list_account_scopes
+from risk.stops import states
+from risk.stops.escalation import STOP_CHANNEL, join_loss, notify_sweepers, raise_policy
 from trading.core.values import Clocks, IntentState, OrderPurpose, Scope, TradingStateName
 from trading.models import Account, Heartbeat, OrderIntent, Position, TradingState
 

@@ -15,19 +15,21 @@ from typing import Any
 from django.conf import settings
 
 from controlplane.approvals.core import Actor, ActorKind
-from risk import models, restrictions, symptoms
+from risk import models
 from risk.core import triggers
 from risk.core.emergency_stop import Cause, StopRules, StopSource
 from risk.core.global_risk import show
 from risk.core.triggers import Reading, Verdict, WatchState
 from risk.core.values import Limits
-from risk.emergency import trip_emergency_stop
-from risk.escalation import get_loss
 from risk.limits import get_limits
-from risk.readings import AccountReading, read_account
+from risk.reducing import restrictions
 from risk.snapshot import load_book
-from risk.stop_rules import get_stop_rules
-from risk.symptoms import Symptom, as_seconds
+from risk.stops import symptoms
+from risk.stops.emergency import trip_emergency_stop
+from risk.stops.escalation import get_loss
+from risk.stops.readings import AccountReading, read_account
+from risk.stops.rules import get_stop_rules
+from risk.stops.symptoms import Symptom, as_seconds
 from trading import locks, selectors
 from trading.core.values import Clocks, TradingStateName
 from trading.models import Account, Permit, TradingState

@@ -2,7 +2,7 @@
 
 Each account is judged by itself, by the gate's own measures. Scopes of a symbol are shared by the
 accounts: their restriction names the venue accounts it stands for, and ends with the last of them.
-Cancelling what rests is `risk.withdrawing`, so that a venue that does not answer delays no judgement.
+Cancelling what rests is in `withdrawing`, so that a venue that does not answer delays no judgement.
 """
 
 from collections.abc import Iterable
@@ -11,17 +11,18 @@ from typing import Any
 
 from django.db import transaction
 
-from risk import forced_fills, models
+from risk import models
 from risk.core import consequences as core
 from risk.core.consequences import RELEASE, SETTLING, Finding, Release, Standing
 from risk.core.emergency_stop import Cause, parse_scope
 from risk.core.values import Limits, Snapshot
-from risk.emergency import lapse_entries
-from risk.freshness import FRESHNESS, Freshness, find_stale
 from risk.headroom import NOBODY, NOTHING, get_account_limits
-from risk.placed_causes import ACTOR, follow_places
-from risk.restrictions import lift, note_again, restrict
+from risk.reducing import forced_fills
+from risk.reducing.freshness import FRESHNESS, Freshness, find_stale
+from risk.reducing.placed_causes import ACTOR, follow_places
+from risk.reducing.restrictions import lift, note_again, restrict
 from risk.snapshot import load_facts
+from risk.stops.emergency import lapse_entries
 from trading import selectors
 from trading.core.values import Clocks
 from trading.models import Account, VenueAccount

@@ -8,12 +8,12 @@ from decimal import Decimal
 from django.conf import settings
 
 from controlplane.errors import Conflict, NotPermitted, Unavailable
-from risk.assessment import assess_global_risk
 from risk.core.values import Limits
-from risk.paper_permits import ISSUER
+from risk.global_risk.assessment import assess_global_risk
 from risk.registration import ensure_scopes_for_account
 from risk.selectors import get_active_limits
-from risk.stop_rules import get_stop_rules
+from risk.stops.paper_permits import ISSUER
+from risk.stops.rules import get_stop_rules
 from trading import dispatch, market, selectors
 from trading import services as trading
 from trading.core.sizing import EntryPlan, plan_entry, round_to_grid

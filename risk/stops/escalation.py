@@ -17,7 +17,7 @@ from controlplane.audit.services import record
 from risk import models
 from risk.core.emergency_stop import PositionPolicy, StepAction, StepStatus, StopProgress
 from risk.core.escalation import LOSSES, choose_stricter, has_grown
-from risk.stop_rules import get_stop_rules
+from risk.stops.rules import get_stop_rules
 from trading.selectors import get_clocks
 
 STOP_CHANNEL = "emergency_stop"

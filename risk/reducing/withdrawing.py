@@ -8,8 +8,8 @@ import logging
 
 from controlplane.errors import DomainError
 from risk.core.emergency_stop import Cause
-from risk.placed_causes import PLACES
-from risk.restrictions import list_restrictions
+from risk.reducing.placed_causes import PLACES
+from risk.reducing.restrictions import list_restrictions
 from trading import dispatch, selectors
 from trading.core.values import OrderPurpose, OrderState
 from trading.models import Account, Order, VenueAccount

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from risk import models
 from risk.core.global_risk import UNITS, MeasureName, show
-from risk.global_risk_record import describe
+from risk.global_risk.record import describe
 
 SPAN = timedelta(hours=24)
 COLOURS = {"OK": "#16a34a", "WARNING": "#d97706", "CRITICAL": "#dc2626", "": "#9ca3af"}

@@ -1,6 +1,6 @@
 """Ending a stop: asked by one person with the root cause, approved by another, re-checked under locks.
 
-Nothing else ends a stop but a drill its own (risk.drills); the database holds the same (0005_rearm).
+Nothing else ends a stop but a drill its own (risk.stops.drills); the database holds the same (0005_rearm).
 """
 
 import json
@@ -20,18 +20,19 @@ from controlplane.approvals.selectors import get_database_time, list_open_reques
 from controlplane.audit.canonical import digest_of, time_text
 from controlplane.audit.services import audited_attempt, record
 from controlplane.errors import Conflict, InvalidInput, NotFound
-from risk import models, states
-from risk.capital import rebase_capital
+from risk import models
 from risk.core.emergency_stop import Cause, StopProgress, StopSource, parse_scope
 from risk.core.rearm import Condition
-from risk.rearm_facts import assess_rearm, find_policy, find_trigger, list_unclear_books, measure_equity
-from risk.restrictions import lift, restrict
+from risk.reducing.restrictions import lift, restrict
 from risk.selectors import get_stop_event
-from risk.stop_rules import get_stop_rules
+from risk.stops import states
+from risk.stops.capital import rebase_capital
+from risk.stops.rearm_facts import assess_rearm, find_policy, find_trigger, list_unclear_books, measure_equity
+from risk.stops.rules import get_stop_rules
 from trading.core.values import Clocks
 from trading.selectors import get_clocks
 
-REARM = "risk.rearm"
+REARM = "risk.stops.rearm"
 EVIDENCE_DOMAIN = "stop-evidence-v1"
 STOP_ALERTS = (
     "emergency_stop",

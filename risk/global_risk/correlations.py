@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from risk import models
 from risk.core.statistics import pair_correlation
 from risk.core.values import CorrelationFacts
-from risk.returns import CandleSpan, floor_to_hour, list_returns, list_spans
+from risk.global_risk.returns import CandleSpan, floor_to_hour, list_returns, list_spans
 from risk.snapshot import CORRELATION_AGE
 from trading.core.values import Clocks, IntentState, OrderPurpose
 from trading.models import Order, OrderIntent, Position, StrategyAssignment

@@ -15,8 +15,8 @@ from risk import models
 from risk.core.consequences import UNPROTECTED_FOR, Finding, Held, Standing, judge_oversize
 from risk.core.emergency_stop import Cause, parse_scope
 from risk.core.values import BalanceFacts, Limits
-from risk.emergency import lapse_entries
-from risk.restrictions import lift, restrict
+from risk.reducing.restrictions import lift, restrict
+from risk.stops.emergency import lapse_entries
 from trading import selectors
 from trading.core.reconciliation import DifferenceKind
 from trading.core.values import Clocks

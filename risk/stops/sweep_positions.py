@@ -15,9 +15,9 @@ from controlplane.errors import DomainError
 from risk import models
 from risk.core.emergency_stop import PositionPolicy, StepAction, StepStatus
 from risk.core.escalation import choose_stricter, plan_half
-from risk.stop_rules import get_stop_policy, get_stop_rules
-from risk.sweep_ledger import POSITION_ACTIONS, Turn
-from risk.sweep_orders import AGREEING_READS, READS
+from risk.stops.rules import get_stop_policy, get_stop_rules
+from risk.stops.sweep_ledger import POSITION_ACTIONS, Turn
+from risk.stops.sweep_orders import AGREEING_READS, READS
 from trading import dispatch, market, reconcile, selectors
 from trading.core.values import OrderPurpose, OrderState, Scope
 from trading.models import Position, VenueAccount

@@ -20,7 +20,7 @@ from controlplane.errors import Conflict, NotFound
 from risk import models
 from risk.core.consequences import RELEASE, Release
 from risk.core.emergency_stop import Cause
-from risk.states import derive_state
+from risk.stops.states import derive_state
 from trading.core.values import Clocks
 
 ALERT = "reducing"

@@ -1,0 +1,1 @@
+"""Global risk: what is measured of every account, and the level that follows."""

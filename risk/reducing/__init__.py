@@ -1,0 +1,1 @@
+"""REDUCING: its causes, what begins and ends each, and whom it takes."""
