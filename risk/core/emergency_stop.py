@@ -69,6 +69,8 @@ class Cause(StrEnum):
     STALE_READING = "stale_reading"
     STALE_DATA = "stale_data"
     REARMED = "rearmed"
+    DRIFT = "drift"
+    NOT_ENABLED = "not_enabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
