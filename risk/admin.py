@@ -300,7 +300,7 @@ class RearmCheckAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.Drill)
-class DrillAdmin(ReadOnlyAdmin):
+class DrillAdmin(FactAdmin):
     list_display = ("event", "account", "is_passed", "seconds", "finished_at")
     list_filter = ("is_passed", "account")
     list_select_related = ("event",)

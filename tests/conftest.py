@@ -7,6 +7,7 @@ turn them off.
 
 import os
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -17,9 +18,11 @@ from django.db import connections
 from django.test import TransactionTestCase
 from psycopg import sql
 
+from controlplane.celery import app
 from controlplane.env import broker_from_url
 
 TEMPLATE_LOCK = 7_405_001
+NOWHERE = "redis://127.0.0.1:9/0"
 MISSING = "DATABASE_OWNER_URL is not set; run the tests with `python3 manage.py test`"
 
 
@@ -173,6 +176,22 @@ def alter_trigger(
             sql.Identifier(table), sql.SQL(verb), sql.Identifier(trigger)
         )
     )
+
+
+@pytest.fixture
+def no_redis(settings: Any) -> Iterator[None]:
+    """Neither cache nor broker: nothing listens at the discard port of the loopback address."""
+    address = app.conf.broker_url
+    settings.REDIS_URL = settings.CELERY_BROKER_URL = NOWHERE
+    connect_broker(NOWHERE)
+    yield
+    connect_broker(address)
+
+
+def connect_broker(address: str) -> None:
+    """The pools are made anew for another address."""
+    app.conf.broker_url = address
+    app._pool = app.amqp._producer_pool = None
 
 
 TransactionTestCase._fixture_teardown = restore_migrated_rows  # type: ignore[method-assign]

@@ -28,6 +28,8 @@ LIFTED_BY = {
     Cause.STALE_READING: "readings of equity that agree",
     Cause.STALE_DATA: "everything fresh for 60 s",
     Cause.REARMED: "the time of reducing after a re-arming, with clean books",
+    Cause.DRIFT: "what is loaded being what was frozen again",
+    Cause.NOT_ENABLED: "activation_enabled in the loaded config/go_live.yaml",
 }
 QUORUM = "the next UTC day, a loss of the last 24 h below the limit, and the word of two people"
 

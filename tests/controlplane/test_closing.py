@@ -108,9 +108,8 @@ def test_one_that_nobody_sent_in_time_is_asked_anew(desk):
     assert again.decision.allowed
 
 
-def test_the_guard_sends_what_a_person_asked_for_without_waiting(desk, settings):
+def test_the_guard_sends_what_a_person_asked_for_without_waiting(desk, no_redis):
     # The broker cannot be reached: nobody but the guard is left.
-    settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
     asked = closing.request_close(position=desk.position(), reason=WHY, actor=ANN)
     assert list(list_waiting_intents()) == [asked.intent]
     guard.pick_up_intents()
@@ -167,8 +166,7 @@ def test_a_venue_that_does_not_answer_leaves_it_open_and_says_so(desk):
     assert desk.held() != 0
 
 
-def test_the_command_closes_and_says_what_became_of_it(desk, settings):
-    settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
+def test_the_command_closes_and_says_what_became_of_it(desk, no_redis):
     code, text = run("list", "--json")
     (listed,) = json.loads(text)["positions"]
     assert (code, listed["account"], listed["symbol"], listed["quantity"]) == (

@@ -53,9 +53,7 @@ def test_an_order_not_to_be_executed_or_not_allowed_is_not_queued(
         queue.get_nowait()
 
 
-def test_a_broker_that_is_away_fails_nothing(
-    desk_in_order, django_capture_on_commit_callbacks, unreachable_broker
-):
+def test_a_broker_that_is_away_fails_nothing(desk_in_order, django_capture_on_commit_callbacks, no_redis):
     with django_capture_on_commit_callbacks(execute=True):
         answer = ask(execute=True)
     assert answer.decision.allowed
@@ -65,18 +63,3 @@ def test_a_broker_that_is_away_fails_nothing(
 @pytest.fixture
 def desk_in_order(db):
     return factories.make_desk()
-
-
-@pytest.fixture
-def unreachable_broker():
-    """Nothing listens at the discard port of the loopback address."""
-    url = app.conf.broker_url
-    _connect_to("redis://127.0.0.1:9/0")
-    yield
-    _connect_to(url)
-
-
-def _connect_to(url: str) -> None:
-    """The pools are made anew for another address."""
-    app.conf.broker_url = url
-    app._pool = app.amqp._producer_pool = None

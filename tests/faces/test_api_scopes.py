@@ -18,6 +18,10 @@ OPERATIONS = {
 WRITES = {
     "create_order_intent": (TokenScope.INTENTS, body()),
     "trip_emergency_stop": (TokenScope.STOP, {"scope": "all"}),
+    "request_rearm": (
+        TokenScope.STOP,
+        {"scope": "all", "reason": "looked at it all", "root_cause": "a test"},
+    ),
     "start_preflight": (TokenScope.PREFLIGHT, {}),
 }
 

@@ -13,16 +13,8 @@ PAGE = "/admin/positions/"
 CLOSE = "/admin/positions/paper-main/binanceusdm/ETHUSDT/close/"
 
 
-@pytest.fixture(autouse=True)
-def no_broker(settings):
-    """The button must work with Redis down."""
-    from controlplane.celery import app
-
-    settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
-    before = app.conf.broker_url
-    app.conf.broker_url = settings.CELERY_BROKER_URL
-    yield
-    app.conf.broker_url = before
+# The button must work with Redis down.
+pytestmark = pytest.mark.usefixtures("no_redis")
 
 
 def sign_in(*roles: Role, **values) -> Client:

@@ -175,6 +175,5 @@ def test_a_database_that_does_not_answer_is_unknown_and_never_well(desk, failure
     assert "desk-strip-good" not in text
 
 
-def test_it_needs_no_redis(desk, settings):
-    settings.REDIS_URL = settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
+def test_it_needs_no_redis(desk, no_redis):
     assert "ACTIVE" in sign_in(Role.OPERATOR).get(STRIP).content.decode()

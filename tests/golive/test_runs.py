@@ -5,11 +5,11 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, connections, transaction
 
 from controlplane.audit.models import AuditEvent
+from controlplane.documents import to_html, to_markdown
 from controlplane.errors import InvalidInput, NotFound
 from golive.core.values import CheckName, CheckResult, CheckStatus, Purpose
 from golive.models import PreflightCheck, PreflightRun
 from golive.preflight import output
-from golive.preflight.document import to_html, to_markdown
 from golive.preflight.report import CHECKLIST, make_report
 from golive.runs import Report, RunFinished
 from golive.services import run_preflight, start_preflight

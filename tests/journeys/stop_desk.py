@@ -15,6 +15,7 @@ from django.conf import settings
 from controlplane.code_version import ROOT
 from risk import models
 from risk.services import sweep_stop
+from tests.conftest import NOWHERE
 from tests.test_supervisor_up import wait_until
 from trading import dispatch
 from trading import models as facts
@@ -182,9 +183,6 @@ def sweep_after_a_restart(desk: Any, event: models.StopEvent) -> models.StopEven
         assert process.returncode == 0, out + error
     event.refresh_from_db()
     return event
-
-
-NOWHERE = "redis://127.0.0.1:9/0"
 
 
 def sweeper(desk: Any, event: models.StopEvent) -> "subprocess.Popen[str]":

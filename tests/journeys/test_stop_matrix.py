@@ -14,7 +14,6 @@ from risk.services import trip_emergency_stop
 from tests.journeys.stop_desk import (
     ENTRY,
     HELD,
-    NOWHERE,
     SITUATIONS,
     Situation,
     at,
@@ -49,9 +48,9 @@ def trip(desk: Any, scope: str) -> models.StopEvent:
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
 @pytest.mark.parametrize("kind", SCOPES)
-def test_a_stop_by_hand_ends_as_promised(desk: Any, kind: str, situation: Situation, settings: Any) -> None:
+def test_a_stop_by_hand_ends_as_promised(desk: Any, kind: str, situation: Situation, request: Any) -> None:
     scope = f"account:{desk.place.account.name}" if kind == "account:" else kind
-    foreign = begin(desk, situation, settings)
+    foreign = begin(desk, situation, request)
     event = situation.sweep(desk, trip(desk, scope))
     check(desk, event, situation, foreign=None if kind in WIDE else foreign)
 
@@ -59,10 +58,10 @@ def test_a_stop_by_hand_ends_as_promised(desk: Any, kind: str, situation: Situat
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
 @pytest.mark.parametrize("trigger", TRIGGERS, ids=str)
 def test_a_stop_that_trips_by_itself_ends_as_promised(
-    desk: Any, trigger: Trigger, situation: Situation, settings: Any
+    desk: Any, trigger: Trigger, situation: Situation, request: Any
 ) -> None:
     make_ready(desk)
-    foreign = begin(desk, situation, settings)
+    foreign = begin(desk, situation, request)
     trigger.fire(desk)
     event = models.StopEvent.objects.get()
     assert (event.source, event.scope.partition(":")[0]) == (trigger.source, trigger.kind)
@@ -70,10 +69,10 @@ def test_a_stop_that_trips_by_itself_ends_as_promised(
     check(desk, event, situation, foreign=foreign if trigger.kind == "strategy" else None)
 
 
-def begin(desk: Any, situation: Situation, settings: Any) -> str:
+def begin(desk: Any, situation: Situation, request: Any) -> str:
     """A protected position, what the situation is about, and somebody else's order; returns its id."""
     if situation.without_redis:
-        settings.REDIS_URL = settings.CELERY_BROKER_URL = NOWHERE
+        request.getfixturevalue("no_redis")
     hold(desk)
     situation.begin(desk)
     return submit(desk, price=at(desk.refresh_price(ENTRY), "0.9"))

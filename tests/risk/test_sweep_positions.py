@@ -568,9 +568,8 @@ def test_two_sweepers_at_once_close_once(desk):
     assert AuditEvent.objects.filter(action="risk.stop_confirm").count() == 1
 
 
-def test_the_sweep_needs_no_redis(desk):
+def test_the_sweep_needs_no_redis(desk, no_redis):
     enter(desk)
-    desk.settings.REDIS_URL = desk.settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
     assert run(trip("flatten")).progress == "STOPPED"
     assert desk.held() == 0
 

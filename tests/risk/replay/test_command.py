@@ -7,9 +7,9 @@ import re
 import pytest
 from django.core.management import CommandError, call_command
 
+from controlplane.documents import to_html, to_markdown
 from controlplane.launch import needs_no_desk
 from risk.replay.measures import digest_result, summarise
-from risk.replay.page import to_html, to_markdown
 from risk.replay.report import make_page
 from risk.replay.run import run_replay
 from risk.replay.values import Hold

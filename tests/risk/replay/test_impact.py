@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 
 from controlplane.code_version import get_code_version
+from controlplane.documents import to_html, to_markdown
 from risk.core.values import Limits
 from risk.limits import load_profiles
 from risk.replay.impact import Change, RecordedDecision, measure_impact
 from risk.replay.impact_report import impact_as_data, impact_as_text, make_impact_page
-from risk.replay.page import to_html, to_markdown
 from risk.replay.run import run_replay
 from risk.replay.values import Result
 from tests.risk.replay.markets import D, generated, plan
