@@ -18,8 +18,10 @@ from controlplane.audit import services as audit
 from controlplane.audit.canonical import decimal_text
 from controlplane.errors import Conflict, InvalidInput, NotFound
 from risk import models
-from risk.core.overrides import find_fault
-from risk.core.values import Limits
+from risk.ceiling import CEILING, FindAbove
+from risk.core.overrides import apply_overrides, find_fault
+from risk.core.values import Limits, OverrideFacts
+from risk.latch import LATCH
 from risk.selectors import get_active_limits
 from trading.models import Account
 from trading.selectors import get_account
@@ -47,6 +49,12 @@ class OverrideStands(Conflict):
     """This limit of this account is raised already."""
 
     code = "override_active"
+
+
+class AccountHeld(Conflict):
+    """After a rollback nothing of the account is raised until people have released it."""
+
+    code = "account_held"
 
 
 class LimitsChanged(Conflict):
@@ -85,6 +93,7 @@ def request_override(
         "window_seconds": int(window.total_seconds()),
     }
     with asking(kind=OVERRIDE, subject=asked, reason=reason, actor=actor):
+        _require_released(account)
         limits = get_active_limits(account)
         _require_valid(limits, limit, value, uses, window)
         _require_free(account, limit)
@@ -93,7 +102,7 @@ def request_override(
 
 
 def _require_valid(limits: Limits, limit: str, value: Decimal, uses: int | None, window: timedelta) -> None:
-    if fault := find_fault(limits, limit, value):
+    if fault := find_fault(limits, limit, value) or find_above_ceiling(limits, limit, value):
         raise OverrideInvalid(fault)
     if not MIN_WINDOW <= window <= MAX_WINDOW:
         raise OverrideInvalid(f"window: from {MIN_WINDOW} to {MAX_WINDOW}")
@@ -101,14 +110,23 @@ def _require_valid(limits: Limits, limit: str, value: Decimal, uses: int | None,
         raise OverrideInvalid(f"uses: from 1 to {MAX_USES}")
 
 
+def find_above_ceiling(limits: Limits, limit: str, value: Decimal) -> str:
+    """What the raised limit is above, in words; "" if the desk's ceiling leaves room for it."""
+    raised = OverrideFacts(override_id=0, limit=limit, value=value)
+    return CEILING.find_fault(apply_overrides(limits, (raised,)))
+
+
 def apply_override(request: ApprovalRequest, actor: Actor) -> None:
     """The effect of the approval: the row that the gate reads, in the vote's transaction."""
     asked = request.subject
     account, limit, value = get_account(asked["account"]), asked["limit"], Decimal(asked["value"])
     bump_book(account)
+    _require_released(account)
     limits = get_active_limits(account)
     if limits.digest != asked["limit_set"] or find_fault(limits, limit, value):
         raise LimitsChanged("the account's limits changed since this was asked; ask anew")
+    if fault := find_above_ceiling(limits, limit, value):
+        raise OverrideInvalid(fault)
     _require_free(account, limit)
     # The database has the last word: it compares this with what was asked, and sets both times itself.
     row = models.Override.objects.create(
@@ -150,29 +168,51 @@ def end_override(*, override_id: int, reason: str, actor: Actor) -> models.Overr
         require_person(actor)
         require_any_role(actor, ENDING_ROLES)
         with transaction.atomic():
-            return _end(override_id, require_reason(reason), actor)
+            return _end(override_id, require_reason(reason), actor.audit_name)
 
 
-def _end(override_id: int, reason: str, actor: Actor) -> models.Override:
+def end_above(find_above: FindAbove, *, reason: str, actor: str) -> list[int]:
+    """End every override that raises a limit above the ceiling, in the caller's transaction; their ids."""
+    ended = []
+    for row in list_active_overrides():
+        limits = get_active_limits(row.account)
+        raised = OverrideFacts(override_id=row.pk, limit=row.limit, value=row.value)
+        if find_above(apply_overrides(limits, (raised,))):
+            ended.append(_end(row.pk, reason, actor).pk)
+    return ended
+
+
+def _end(override_id: int, reason: str, actor: str) -> models.Override:
     row = models.Override.objects.select_related("account").filter(pk=override_id).first()
     if row is None:
         raise NotFound(f"override: none has the id {override_id}", code="override_not_found")
     bump_book(row.account)
-    ended = models.Override.objects.filter(IN_FORCE, pk=override_id).update(
-        ended_at=Now(), ended_by=actor.audit_name
-    )
+    ended = models.Override.objects.filter(IN_FORCE, pk=override_id).update(ended_at=Now(), ended_by=actor)
     if ended != 1:
         raise Conflict("the override is over already", code="override_over")
     row.refresh_from_db()
     audit.record(
         action="risk.override_end",
-        actor=actor.audit_name,
+        actor=actor,
         subject_type="override",
         subject_id=row.pk,
         reason=reason,
         detail={"account": row.account.name, "limit": row.limit, "value": row.value, "used": row.used},
     )
     return row
+
+
+def end_overrides(*, account: Account, reason: str, actor: str) -> list[int]:
+    """End everything that is raised of the account, in the caller's transaction; their ids.
+
+    It asks nobody: whoever calls takes risk away and has been asked.
+    """
+    return [_end(row.pk, reason, actor).pk for row in list_active_overrides(account)]
+
+
+def _require_released(account: Account) -> None:
+    if LATCH.is_held(account):
+        raise AccountHeld(f"account {account.name} is held; two people release it first")
 
 
 def _require_free(account: Account, limit: str) -> None:

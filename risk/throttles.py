@@ -1,13 +1,12 @@
 """The repeated-execution throttle: only a person starts a throttled strategy again (RTS 6 art. 15)."""
 
-from django.db import transaction
 from django.db.models import F, QuerySet
 
 from controlplane.alerts.services import resolve_alert
 from controlplane.approvals.core import Actor, Role
 from controlplane.approvals.eligibility import require_person
 from controlplane.approvals.requests import require_reason
-from controlplane.approvals.second_factor import spend_code
+from controlplane.approvals.second_factor import keeping_codes, spend_code
 from controlplane.approvals.selectors import get_database_time, get_user
 from controlplane.approvals.services import require_any_role
 from controlplane.audit import services as audit
@@ -69,7 +68,7 @@ def reenable_throttle(
         require_person(actor)
         require_any_role(actor, ENABLING_ROLES)
         said = require_reason(reason)
-        with transaction.atomic():
+        with keeping_codes():
             return _reenable(account, strategy, symbol, said, actor, otp, digest)
 
 

@@ -12,6 +12,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from controlplane.approvals.core import OPEN_STATES, Mode
+from controlplane.approvals.kinds import KINDS
 from controlplane.approvals.models import (
     ApiToken,
     ApprovalMode,
@@ -160,7 +161,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     def what_can_be_done(self, row: ApprovalRequest) -> SafeString | str:
         if row.state not in OPEN_STATES:
             return "nothing: it is closed"
-        verbs = ("approve", "reject", "revoke", "withdraw")
+        verbs = ["approve", "reject", "revoke", "withdraw"]
+        if KINDS.get(row.kind).effect is None:
+            verbs.append("activate")
         links = ((reverse("request_decide", args=[row.pk, verb]), verb) for verb in verbs)
         return format_html_join(" · ", '<a href="{}">{}…</a>', links)
 

@@ -3,7 +3,13 @@
 They are not sealed: each is chained at once by the audit event of its own transaction.
 """
 
+from controlplane.audit.streams import EventRows
+
 STREAMS = ()
+EVENT_ROWS = (
+    EventRows(action="approvals.request_open", subjects="SELECT id::text FROM approvals_approvalrequest"),
+    EventRows(action="approvals.vote", subjects="SELECT request_id::text FROM approvals_vote"),
+)
 
 _APPEND_ONLY = ("approvals_vote", "approvals_secondfactoruse", "approvals_credentialchange")
 GUARDS = (

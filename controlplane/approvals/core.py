@@ -40,6 +40,7 @@ class TokenScope(StrEnum):
     INTENTS = "intents"
     STOP = "stop"
     PREFLIGHT = "preflight"
+    GOLIVE = "golive"
 
 
 class Mode(StrEnum):

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 from controlplane.approvals.core import OPEN_STATES, Mode
 from controlplane.approvals.kinds import KINDS
 from controlplane.approvals.models import ApprovalRequest, Vote
+from controlplane.approvals.requests import required_of
 from controlplane.approvals.selectors import list_roles
+from controlplane.approvals.voting import list_counting
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -28,8 +30,11 @@ def describe_request(row: ApprovalRequest) -> dict[str, Any]:
         "approval": Mode(row.mode).words,
         "proposer": row.proposer_name,
         "reason": row.reason,
-        "required_approvals": row.required_approvals,
+        "required_approvals": required_of(row, kind),
+        "counting": len(list_counting(row, kind)) if row.state in OPEN else None,
+        "is_carried_out_at_once": kind.effect is not None,
         "proposed_at": row.proposed_at.isoformat(),
+        "opens_at": (row.proposed_at + kind.wait_in(Mode(row.mode))).isoformat(),
         "approve_by": row.approve_by.isoformat(),
         "execute_by": row.execute_by.isoformat(),
         "votes": [describe_vote(vote) for vote in votes],

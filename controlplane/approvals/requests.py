@@ -27,7 +27,7 @@ from controlplane.approvals.core import (
 from controlplane.approvals.eligibility import DigestMismatch, RequestExpired
 from controlplane.approvals.kinds import KINDS, RequestKind
 from controlplane.approvals.models import ApiToken, ApprovalRequest
-from controlplane.approvals.second_factor import StepUpRequired, spend_code
+from controlplane.approvals.second_factor import StepUpRequired, keeping_codes, spend_code
 from controlplane.audit import services as audit
 from controlplane.audit.canonical import canonical_text, digest_of
 from controlplane.errors import Conflict, InvalidInput, NotPermitted, Unavailable
@@ -96,8 +96,15 @@ def open_request(
     """Ask. People and tokens need a requester's role; in solo mode the asking itself takes a code."""
     with asking(kind=kind, subject=subject, reason=reason, actor=actor):
         said = require_reason(reason)
-        with transaction.atomic():
+        with keeping_codes():
             return _open(KINDS.get(kind), subject, said, actor, otp)
+
+
+def open_within(
+    *, kind: str, subject: Mapping[str, object], reason: str, actor: Actor, otp: str | None = None
+) -> ApprovalRequest:
+    """Ask in the caller's transaction and inside its `audited_attempt`: for what it holds locked."""
+    return _open(KINDS.get(kind), subject, require_reason(reason), actor, otp)
 
 
 def asking(

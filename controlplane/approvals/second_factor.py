@@ -1,5 +1,7 @@
 """A person shows the second factor: one code, for one action on one digest, once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,7 @@ from controlplane.approvals import core
 from controlplane.approvals.models import SecondFactor, SecondFactorUse
 from controlplane.approvals.selectors import get_database_time
 from controlplane.audit.models import AuditEvent
-from controlplane.errors import Conflict, NotPermitted
+from controlplane.errors import Conflict, DomainError, NotPermitted
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 # A code has 10^6 values and three of them are good at a time: guessing is stopped early.
 MAX_WRONG_CODES = 5
 WRONG_CODES_WINDOW = timedelta(minutes=15)
+WRONG = "wrong"
 
 
 class StepUpRequired(NotPermitted):
@@ -43,11 +46,28 @@ class StepUpUsed(Conflict):
     code = "step_up_used"
 
 
+@contextmanager
+def keeping_codes() -> Iterator[None]:
+    """One transaction that is committed even when it ends in a refusal, for what was tried with codes.
+
+    A code that was taken stays spent whatever came of it (RFC 6238, 5.2), and a wrong one is counted
+    before the next is looked at. What else must be undone stands in a transaction within.
+    """
+    refusal: DomainError | None = None
+    with transaction.atomic():
+        try:
+            yield
+        except DomainError as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
+
+
 def spend_code(*, user: "User", code: str | None, action: str, digest: str) -> datetime:
     """Use the code for this action on this digest, in the caller's transaction; returns when.
 
     Time is the database's. Raises StepUpRequired, StepUpWrong, StepUpLocked and StepUpUsed. The
-    caller stands inside `audited_attempt`: what it records of refusals is what locks the guesser out.
+    caller stands inside `audited_attempt` and `keeping_codes`: what they keep locks the guesser out.
     """
     typed = "".join((code or "").split())
     # Locked: codes of one person are looked at one by one, so that many guesses at once are counted too.
@@ -55,9 +75,12 @@ def spend_code(*, user: "User", code: str | None, action: str, digest: str) -> d
     if not typed or factor is None:
         raise StepUpRequired("otp: this takes a code of your second factor")
     now = get_database_time()
-    _require_few_wrong_codes(user.get_username(), now)
+    _require_few_wrong_codes(user, now)
     step = core.find_totp_step(factor.totp_secret, typed, now)
     if step is None:
+        # No code has a step before the epoch; the number only has to be another one each time.
+        tried = -int(now.timestamp() * 1_000_000)
+        SecondFactorUse.objects.create(user=user, step=tried, action=f"{WRONG}.{action}"[:60], digest=digest)
         raise StepUpWrong("otp: this is not a code of the present minute")
     try:
         with transaction.atomic():
@@ -67,13 +90,15 @@ def spend_code(*, user: "User", code: str | None, action: str, digest: str) -> d
     return now
 
 
-def _require_few_wrong_codes(name: str, now: datetime) -> None:
+def _require_few_wrong_codes(user: "User", now: datetime) -> None:
+    since = now - WRONG_CODES_WINDOW
+    tried = SecondFactorUse.objects.filter(user=user, step__lt=0, used_at__gt=since)
     wrong = AuditEvent.objects.filter(
-        actor=name,
+        actor=user.get_username(),
         actor_kind="user",
-        occurred_at__gt=now - WRONG_CODES_WINDOW,
+        occurred_at__gt=since,
         action__endswith=".denied",
         payload__detail__code=StepUpWrong.code,
     )
-    if wrong.count() >= MAX_WRONG_CODES:
+    if max(tried.count(), wrong.count()) >= MAX_WRONG_CODES:
         raise StepUpLocked("otp: too many wrong codes; wait a quarter of an hour")

@@ -24,9 +24,9 @@ from controlplane.approvals.requests import (
     require_reason,
     required_of,
 )
-from controlplane.approvals.second_factor import spend_code
+from controlplane.approvals.second_factor import keeping_codes, spend_code
 from controlplane.audit import services as audit
-from controlplane.errors import Conflict, DomainError, NotPermitted
+from controlplane.errors import Conflict, NotPermitted
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -69,17 +69,11 @@ def vote_on_request(
         require_person(actor)
         said = require_reason(reason)
         expire_requests(request_id=request_id)
-        refusal: DomainError
-        with transaction.atomic():
+        with keeping_codes():
             row, found = lock_request(request_id, digest, kind)
             step_up_at = _step_up(row, found, decision, otp, actor)
-            try:
-                with transaction.atomic():
-                    return _vote(row, found, decision, said, actor, step_up_at)
-            except DomainError as error:
-                # The code stays spent whatever came of it (RFC 6238, 5.2); all else is undone.
-                refusal = error
-        raise refusal
+            with transaction.atomic():
+                return _vote(row, found, decision, said, actor, step_up_at)
 
 
 def _step_up(

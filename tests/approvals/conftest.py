@@ -102,6 +102,8 @@ def unguarded(*tables: str) -> Iterator[object]:
     """The owner's connection with the triggers of these tables off: nothing that ships can do this."""
     name = connection.settings_dict["NAME"]
     with owner_connection(name) as owner, owner.transaction():
+        # A test inside one transaction holds what this waits for: it must be a transactional test.
+        owner.execute("SET LOCAL lock_timeout = '10s'")
         found = [
             (table, str(trigger))
             for table in tables

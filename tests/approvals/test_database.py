@@ -16,6 +16,7 @@ from controlplane.approvals.models import (
     ApprovalMode,
     ApprovalRequest,
     CredentialChange,
+    Designation,
     SecondFactorUse,
     Vote,
 )
@@ -324,3 +325,61 @@ def test_every_transition_names_state_and_version(waiting, django_assert_num_que
     waiting.state = "proposed"
     with pytest.raises(requests.StateChanged):
         requests.move(waiting, requests.RequestState.WITHDRAWN)
+
+
+# Who votes, and how the desk approves.
+
+
+def test_a_vote_without_a_code_for_it_is_refused(waiting):
+    bob = get_user_model().objects.get(username="bob")
+    with pytest.raises(DatabaseError, match="no code was used"), transaction.atomic():
+        vote_of(waiting, "bob", with_code=False).save()
+    for number, changes in enumerate(({"digest": "0" * 64}, {"action": "vote.reject"}), start=1):
+        used = {"action": "vote.approve", "digest": waiting.digest} | changes
+        SecondFactorUse.objects.create(user=bob, step=number, **used)
+        with pytest.raises(DatabaseError, match="no code was used"), transaction.atomic():
+            vote_of(waiting, "bob", with_code=False).save()
+    claimed = vote_of(waiting, "bob", step_up_at="2001-01-01T00:00Z")
+    claimed.save()
+    claimed.refresh_from_db()
+    assert claimed.step_up_at > waiting.proposed_at
+
+
+def test_nobody_who_is_not_designated_or_not_active_votes_or_counts(waiting):
+    make_person("eve")
+    with pytest.raises(DatabaseError, match="designated"), transaction.atomic():
+        vote_of(waiting, "eve").save()
+    vote_of(waiting, "bob").save()
+    get_user_model().objects.filter(username="bob").update(is_active=False)
+    with pytest.raises(DatabaseError, match="too few"), transaction.atomic():
+        requests.move(waiting, requests.RequestState.APPROVED)
+
+
+def test_a_desk_becomes_one_persons_by_its_request_only(waiting):
+    with pytest.raises(DatabaseError, match="seven days"), transaction.atomic():
+        ApprovalMode.objects.update(mode=Mode.SOLO.value)
+    people.request_solo(name="ann", reason=REASON, actor=selectors.get_actor("ann"))
+    with pytest.raises(DatabaseError, match="seven days"), transaction.atomic():
+        ApprovalMode.objects.update(mode=Mode.SOLO.value)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        ApprovalMode.objects.all().delete()
+
+
+def test_nothing_is_approved_in_a_mode_that_the_desk_has_left(waiting):
+    vote_of(waiting, "bob").save()
+    choose_mode(Mode.SOLO)
+    with pytest.raises(DatabaseError, match="in this mode"), transaction.atomic():
+        requests.move(waiting, requests.RequestState.APPROVED)
+
+
+def test_a_designation_is_ended_once_and_never_deleted_passed_on_or_reopened(row):
+    bobs = Designation.objects.filter(user__username="bob")
+    cat = get_user_model().objects.get(username="cat")
+    for changes in ({"user": cat}, {"role": "admin"}, {"designated_by": "cat"}):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            bobs.update(**changes)
+    bobs.update(valid_to=get_database_time())
+    with pytest.raises(DatabaseError, match="stays ended"), transaction.atomic():
+        bobs.update(valid_to=None)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        bobs.delete()

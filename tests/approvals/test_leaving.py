@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 
 from controlplane.approvals import leaving, selectors, services
-from controlplane.approvals.core import SYSTEM, Actor, ActorKind, Role
+from controlplane.approvals.core import SYSTEM, Actor, ActorKind, Role, TokenScope
 from controlplane.approvals.kinds import KINDS
 from controlplane.approvals.models import ApiToken, Designation
 from controlplane.audit.models import AuditEvent
@@ -69,7 +69,7 @@ def test_it_stays_so_when_the_person_comes_back(people, leave):
 
 def test_whoever_is_deactivated_has_no_session_no_role_and_no_token(people):
     _, raw = services.create_token(
-        name="bot", user=people["bob"], scopes=["read"], actor=SYSTEM, reason=REASON
+        name="bot", user=people["bob"], scopes=[TokenScope.READ], actor=SYSTEM, reason=REASON
     )
     client = Client()
     client.force_login(people["bob"])

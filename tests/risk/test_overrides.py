@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError, transaction
 
 from controlplane.approvals import selectors, voting
 from controlplane.approvals.core import Actor, ActorKind, Mode, Role, VoteDecision
+from controlplane.approvals.kinds import KINDS
 from controlplane.audit.models import AuditEvent
 from controlplane.errors import DomainError
 from risk import models, overrides
@@ -21,7 +24,7 @@ from risk.registration import ensure_limit_set, store_limit_set
 from tests import factories
 from tests.approvals.conftest import REASON, choose_mode, code_of, forget_codes, make_person, unguarded
 from tests.risk import desk as rows
-from trading.models import Permit
+from trading.models import Account, Permit
 from trading.selectors import get_clocks
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -142,12 +145,15 @@ def test_an_override_is_over_when_its_time_is_over(account):
 def test_a_value_that_does_not_raise_or_raises_too_much_cannot_be_asked(account, limit, value):
     with refused("override_invalid"):
         ask(account, limit, D(value))
+    denied = AuditEvent.objects.get(action="approvals.request_open.denied")
+    assert (denied.actor, denied.payload["detail"]["code"]) == ("ann", "override_invalid")
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"window": timedelta(0)},
+        {"window": timedelta(milliseconds=500)},
         {"window": timedelta(minutes=61)},
         {"uses": 0},
         {"uses": 11},
@@ -275,3 +281,91 @@ def test_the_command_refuses_in_one_line_with_exit_1(account):
         with pytest.raises(CommandError, match=f"^{code}: ") as refusal:
             call_command("override", *words, "--reason", REASON)
         assert refusal.value.returncode == 1
+
+
+# What the database itself refuses, as the application's role.
+
+
+def values_of(request, **changes):
+    asked = request.subject
+    plain = {
+        "account": Account.objects.get(name=asked["account"]),
+        "request_id": request.pk,
+        "limit": asked["limit"],
+        "value": D(asked["value"]),
+        "max_uses": asked["uses"],
+        "reason": REASON,
+        "requested_by": "ann",
+        "approved_by": "bob",
+        "expires_at": selectors.get_database_time() + timedelta(days=9),
+    }
+    return plain | changes
+
+
+def test_no_limit_is_raised_without_an_approved_request(account):
+    request = ask(account, uses=1)
+    for changes in ({}, {"request_id": uuid4()}):
+        with pytest.raises(DatabaseError, match="as it was asked"), transaction.atomic():
+            models.Override.objects.create(**values_of(request, **changes))
+    approve(request)
+    models.Override.objects.filter(request_id=request.pk).update(used=1)
+    with pytest.raises(DatabaseError, match="as it was asked"), transaction.atomic():
+        models.Override.objects.create(**values_of(request))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"value": D(151)}, {"limit": "max_positions"}, {"max_uses": None}, {"max_uses": 2}, {"used": 1}],
+    ids=str,
+)
+def test_a_limit_is_raised_as_it_was_asked_and_no_other_way(account, monkeypatch, changes):
+    """The effect itself gone wrong: the vote that would complete it leaves nothing behind."""
+    kind = KINDS.get(overrides.OVERRIDE)
+    row = ask(account, uses=1)
+    wrong = replace(
+        kind, effect=lambda asked, _: models.Override.objects.create(**values_of(asked, **changes))
+    )
+    monkeypatch.setitem(KINDS._kinds, kind.name, wrong)
+    with pytest.raises(DatabaseError, match="as it was asked"):
+        approve(row)
+    assert not models.Override.objects.exists()
+    row.refresh_from_db()
+    assert row.state == "proposed"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": D(151)},
+        {"limit": "max_positions"},
+        {"max_uses": 9},
+        {"max_uses": None},
+        {"expires_at": "2999-01-01T00:00Z"},
+        {"starts_at": "2001-01-01T00:00Z"},
+        {"approved_by": "ann"},
+        {"request_id": uuid4()},
+    ],
+    ids=str,
+)
+def test_an_override_does_not_change_nor_go_away(account, changes):
+    approve(ask(account, uses=2))
+    with pytest.raises(DatabaseError), transaction.atomic():
+        models.Override.objects.update(**changes)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        models.Override.objects.all()._raw_delete("default")
+
+
+def test_what_was_used_or_ended_is_not_made_new(account):
+    approve(ask(account, uses=2))
+    models.Override.objects.update(used=1, ended_at=selectors.get_database_time())
+    for changes in ({"used": 0}, {"ended_at": None}):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            models.Override.objects.update(**changes)
+
+
+def test_its_times_are_the_databases(account):
+    approve(ask(account, window=timedelta(minutes=5)))
+    row = models.Override.objects.get()
+    assert row.expires_at - row.starts_at == timedelta(minutes=5)
+    event = AuditEvent.objects.get(action="risk.override_start")
+    assert datetime.fromisoformat(event.payload["detail"]["expires_at"]) == row.expires_at
