@@ -23,7 +23,9 @@ MODULES = {
     "P4": "p4_stop",
     "P5": "p5_parallel",
     "P7": "p7_http",
+    "P8": "p8_pages",
     "P9": "p9_replay",
+    "P12": "p12_verify",
 }
 
 

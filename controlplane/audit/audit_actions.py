@@ -1,6 +1,9 @@
 ACTIONS = frozenset(
     {
-        "audit.seal",
+        "audit.checkpoint",
         "audit.export",
+        "audit.seal",
+        "audit.segment_close",
+        "audit.segment_detach",
     }
 )

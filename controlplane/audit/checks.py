@@ -13,7 +13,14 @@ from django.db.migrations.executor import MigrationExecutor
 
 from controlplane.audit.streams import get_registered_guards, get_registered_streams
 
-OWN_TABLES = ("audit_auditevent", "audit_seal")
+OWN_TABLES = (
+    "audit_auditevent",
+    "audit_checkpoint",
+    "audit_detachment",
+    "audit_seal",
+    "audit_segment",
+    "audit_verification",
+)
 ALWAYS_TRIGGERS = (
     ("audit_auditevent", "audit_chain"),
     ("audit_audithead", "audit_head_forward"),
@@ -33,7 +40,7 @@ def check_append_only_tables(
         tables = _append_only_tables(connection)
         if not tables:
             continue
-        found = [*_check_triggers(connection, tables), *_check_rights(connection, tables)]
+        found = [*_check_triggers(connection), *_check_rights(connection, tables)]
         # A migration that waits may be the one that closes a table; `migrate` itself runs this check.
         if found and not _is_migration_pending(connection):
             messages += found
@@ -54,12 +61,18 @@ def _append_only_tables(connection: BaseDatabaseWrapper) -> list[str]:
     return [table for table in wanted if table in present]
 
 
-def _check_triggers(connection: BaseDatabaseWrapper, tables: list[str]) -> list[CheckMessage]:
-    wanted = set(ALWAYS_TRIGGERS)
-    wanted |= {(table, name) for table in tables for name in ("append_only_rows", "append_only_truncate")}
-    guards = get_registered_guards()
-    present = set(connection.introspection.table_names())
-    wanted |= {guard for guard in guards if guard[0] in present}
+def list_wanted_triggers(connection: BaseDatabaseWrapper) -> set[tuple[str, str]]:
+    """Return (table, trigger) of every guard that must stand on the tables that are there."""
+    tables, present = _append_only_tables(connection), set(connection.introspection.table_names())
+    return {
+        *ALWAYS_TRIGGERS,
+        *((table, name) for table in tables for name in ("append_only_rows", "append_only_truncate")),
+        *(guard for guard in get_registered_guards() if guard[0] in present),
+    }
+
+
+def _check_triggers(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    wanted = list_wanted_triggers(connection)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
@@ -90,7 +103,11 @@ def _check_rights(connection: BaseDatabaseWrapper, tables: list[str]) -> list[Ch
             WHERE n.nspname = current_schema() AND c.relname = ANY(%s) AND r.rolname = %s
             ORDER BY c.relname
             """,
-            [["UPDATE", "DELETE", "TRUNCATE"], [*tables, "audit_audithead"], role],
+            [
+                ["UPDATE", "DELETE", "TRUNCATE"],
+                [*_closed_tables(connection, tables), "audit_audithead"],
+                role,
+            ],
         )
         for table, is_owner, is_superuser, rights in cursor.fetchall():
             if is_owner or is_superuser:
@@ -104,6 +121,12 @@ def _check_rights(connection: BaseDatabaseWrapper, tables: list[str]) -> list[Ch
                     )
                 )
     return messages
+
+
+def _closed_tables(connection: BaseDatabaseWrapper, tables: list[str]) -> list[str]:
+    """Every append-only table: the log's, the streams', and those that an app guards as such."""
+    wanted = list_wanted_triggers(connection)
+    return sorted({*tables, *(table for table, trigger in wanted if trigger == "append_only_rows")})
 
 
 def _same_role(table: str, role: str, why: str) -> CheckMessage:

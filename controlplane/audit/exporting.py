@@ -13,6 +13,7 @@ from controlplane.audit.verify import SEAL_ACTION, row_line
 def export_lines(
     *,
     after_seq: int = 0,
+    until_seq: int | None = None,
     with_rows: bool = False,
     using: str = "default",
     streams: Sequence[Stream] | None = None,
@@ -20,7 +21,7 @@ def export_lines(
     """Yield the lines of one snapshot; with rows, each sealed row comes before the event that seals it."""
     by_name = {one.name: one for one in (get_registered_streams() if streams is None else streams)}
     with snapshot(using):
-        for line in iterate_event_lines(using=using, after_seq=after_seq):
+        for line in iterate_event_lines(using=using, after_seq=after_seq, until_seq=until_seq):
             if with_rows and SEAL_ACTION in line:
                 seq = int(line[len(b'{"seq":') : line.index(b",")])
                 yield from _row_lines(seq, by_name, using=using)

@@ -1,7 +1,7 @@
 """What the database role of the running application may do.
 
 Ordinary tables: SELECT, INSERT, UPDATE, DELETE. Append-only tables (they carry the trigger
-`append_only_rows`): SELECT, INSERT. The chain head: SELECT. Never TRUNCATE, never ownership.
+`append_only_rows`): SELECT, INSERT. The chain head and detachments: SELECT. Never TRUNCATE, never ownership.
 """
 
 from django.conf import settings
@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 ORDINARY = "SELECT, INSERT, UPDATE, DELETE"
 APPEND = "SELECT, INSERT"
 READ = "SELECT"
-READ_ONLY_TABLES = ("audit_audithead",)
+READ_ONLY_TABLES = ("audit_audithead", "audit_detachment")
 
 
 def get_app_role(connection: BaseDatabaseWrapper) -> str | None:

@@ -1,4 +1,4 @@
-"""The chain, its head, and the seals that bring append-only tables into it."""
+"""The chain, its head, the seals that bring append-only tables into it, and what vouches for it."""
 
 from django.db import models
 from django.db.models import Q
@@ -62,7 +62,10 @@ class Seal(models.Model):
     """A closed batch of rows of one stream, its digest recorded in the chain by `event`."""
 
     stream = models.TextField()
-    event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, related_name="seal")
+    # No constraint: the seal stays, with the rows it seals, when the segment of its event is detached.
+    event = models.OneToOneField(
+        AuditEvent, on_delete=models.PROTECT, related_name="seal", db_constraint=False
+    )
     ranges = models.JSONField(help_text="[[first, last], …]: every id in them is a sealed row.")
     first_id = models.BigIntegerField()
     last_id = models.BigIntegerField()
@@ -82,3 +85,92 @@ class Seal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stream} {self.first_id}..{self.last_id}"
+
+
+class Checkpoint(models.Model):
+    """A signed statement of the head, made to be kept outside; each names the digest of the one before."""
+
+    seq = models.BigIntegerField(help_text="How many events there were.")
+    hash = models.CharField(max_length=64)
+    at = models.DateTimeField(help_text="Wall time of the database.")
+    reason = models.TextField()
+    body = models.TextField(help_text="The text exactly as signed.")
+    previous = models.CharField(max_length=64, unique=True)
+    digest = models.CharField(max_length=64, unique=True)
+    signature = models.CharField(max_length=128)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(seq__gte=1), name="audit_checkpoint_seq_from_one"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.hash}"
+
+
+class CheckpointSink(models.Model):
+    """How far the checkpoints have been handed to one place outside."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    delivered = models.ForeignKey(Checkpoint, null=True, on_delete=models.PROTECT, related_name="+")
+    delivered_at = models.DateTimeField(null=True)
+    failing_since = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Verification(models.Model):
+    """What one verification of the whole log found."""
+
+    at = models.DateTimeField()
+    is_whole = models.BooleanField()
+    events = models.BigIntegerField()
+    head_seq = models.BigIntegerField()
+    unanchored_since = models.BigIntegerField(null=True)
+    first_bad_seq = models.BigIntegerField(null=True)
+    why = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(is_whole=True, first_bad_seq=None)
+                | Q(is_whole=False, first_bad_seq__isnull=False),
+                name="audit_verification_names_the_bad",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at}: {'whole' if self.is_whole else f'broken at {self.first_bad_seq}'}"
+
+
+class Segment(models.Model):
+    """A closed part of the chain. The event that closed it is the first of the next one."""
+
+    first_seq = models.BigIntegerField(unique=True)
+    last_seq = models.BigIntegerField(unique=True)
+    last_hash = models.CharField(max_length=64)
+    closed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(first_seq__lte=models.F("last_seq")), name="audit_segment_ordered"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.first_seq}..{self.last_seq}"
+
+
+class Detachment(models.Model):
+    """A closed segment whose events live in an export only. Written by the owner's role alone."""
+
+    segment = models.OneToOneField(Segment, on_delete=models.PROTECT, related_name="detachment")
+    export_sha256 = models.CharField(max_length=64)
+    event_seq = models.BigIntegerField(help_text="The event that says who detached it, and why.")
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.segment_id} as {self.export_sha256}"

@@ -15,7 +15,7 @@ REDACTED = "[redacted]"
 LONGEST_TEXT = 4_000
 
 _SECRET_SETTING = re.compile(
-    r"^(SECRET_KEY|[A-Z0-9]+_(API_KEY|API_SECRET|API_PASSPHRASE|PASSPHRASE))(__[A-Z0-9_]+)?(_FILE)?$"
+    r"^(SECRET_KEY|AUDIT_SIGNING_KEY|[A-Z0-9]+_(API_KEY|API_SECRET|API_PASSPHRASE|PASSPHRASE))(__[A-Z0-9_]+)?(_FILE)?$"
 )
 _SECRET_NAME = re.compile(
     r"(^|[_-])(password|passwd|passphrase|secret|api[_-]?key|private[_-]?key|signature|authorization"

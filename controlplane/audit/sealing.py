@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from psycopg import sql
 
-from controlplane.audit.models import Seal
+from controlplane.audit.models import AuditEvent, Seal
 from controlplane.audit.services import record
 from controlplane.audit.streams import (
     IdRange,
@@ -132,7 +132,7 @@ def _seal_batch(stream: Stream, *, now: datetime, at_once: bool) -> int | None:
 
 def _get_progress(stream: Stream, *, now: datetime) -> _Progress:
     seals = Seal.objects.filter(stream=stream.name)
-    last = seals.select_related("event").order_by("-event_id").first()
+    last = seals.order_by("-event_id").first()
     if last is None:
         return _Progress(horizon=0, sealed_above=[], settled_id=0, is_recent=False)
     above = [
@@ -150,7 +150,8 @@ def _get_progress(stream: Stream, *, now: datetime) -> _Progress:
         horizon=last.horizon,
         sealed_above=merge_ranges(above),
         settled_id=settled[0] if settled else 0,
-        is_recent=now - last.event.occurred_at < SEAL_INTERVAL,
+        # Its event may be detached with an old segment: then it is not recent.
+        is_recent=AuditEvent.objects.filter(seq=last.event_id, occurred_at__gt=now - SEAL_INTERVAL).exists(),
     )
 
 

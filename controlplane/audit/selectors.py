@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import Max
 from psycopg import sql
 
-from controlplane.audit.models import AuditEvent, AuditHead, Seal
+from controlplane.audit.models import AuditEvent, AuditHead, Checkpoint, CheckpointSink, Seal, Verification
 from controlplane.audit.streams import Stream, get_registered_streams, merge_ranges, ranges_literal
 
 LONGEST_PAGE = 500
@@ -73,8 +73,40 @@ def get_chain_status(*, now: datetime, streams: Sequence[Stream] | None = None) 
         last_seal_at=last_seal_at,
         last_seal_age=now - last_seal_at if last_seal_at else None,
         unsealed={stream.name: count_unsealed(stream) for stream in streams},
-        unanchored_since=1,
+        unanchored_since=get_unanchored_since(head.seq),
     )
+
+
+def get_unanchored_since(head_seq: int) -> int | None:
+    """Return the first event that no place outside vouches for, as far as this database knows."""
+    anchored = CheckpointSink.objects.aggregate(seq=Max("delivered__seq"))["seq"] or 0
+    return None if 0 < head_seq <= anchored else anchored + 1
+
+
+def get_last_anchor_time() -> datetime | None:
+    """Return when the newest checkpoint was written that a place outside has."""
+    at: datetime | None = CheckpointSink.objects.aggregate(at=Max("delivered__at"))["at"]
+    return at
+
+
+def seq_at(moment: datetime) -> int:
+    """Return the seq of the first event at or after a time; past the head where there is none."""
+    rows = AuditEvent.objects.filter(occurred_at__gte=moment).order_by("occurred_at", "seq")
+    found = rows.values_list("seq", flat=True).first()
+    return AuditHead.objects.get().seq + 1 if found is None else found
+
+
+def list_checkpoints(*, after: int | None = None, limit: int = 100) -> list[Checkpoint]:
+    """Return one page, oldest first; the next begins `after` the last one's id."""
+    return list(Checkpoint.objects.filter(id__gt=after or 0).order_by("id")[: min(limit, LONGEST_PAGE)])
+
+
+def list_sink_states() -> list[CheckpointSink]:
+    return list(CheckpointSink.objects.select_related("delivered").order_by("name"))
+
+
+def get_last_verification() -> Verification | None:
+    return Verification.objects.order_by("-id").first()
 
 
 def count_unsealed(stream: Stream) -> int:

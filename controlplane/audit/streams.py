@@ -29,6 +29,14 @@ class Stream:
     columns: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRows:
+    """Rows that come with an event each: SQL for the subject ids of the rows, one a row, as text."""
+
+    action: str
+    subjects: str
+
+
 @lru_cache(maxsize=1)
 def get_registered_streams() -> tuple[Stream, ...]:
     """Return the streams of every installed app, by name."""
@@ -40,6 +48,12 @@ def get_registered_streams() -> tuple[Stream, ...]:
 def get_registered_guards() -> tuple[tuple[str, str], ...]:
     """Return (table, trigger) of what an app guards besides its streams: its `GUARDS`."""
     return tuple(guard for module in _list_modules() for guard in getattr(module, "GUARDS", ()))
+
+
+@lru_cache(maxsize=1)
+def get_registered_event_rows() -> tuple[EventRows, ...]:
+    """Return what the apps name in `EVENT_ROWS`."""
+    return tuple(rows for module in _list_modules() for rows in getattr(module, "EVENT_ROWS", ()))
 
 
 def _list_modules() -> list[ModuleType]:

@@ -3,13 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
-from controlplane.audit.models import AuditEvent, AuditHead, Seal
+from controlplane.audit.anchors import Anchors, key_fingerprint, read_anchors
+from controlplane.audit.checkpoints import get_public_key
+from controlplane.audit.models import AuditEvent, AuditHead, Seal, Segment, Verification
 from controlplane.audit.streams import (
     Stream,
     digest_expression,
@@ -30,6 +35,9 @@ COLUMNS = (
     "correlation_id",
     "environment",
 )
+
+
+VERIFY_EVERY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +73,15 @@ def verify_database(
     """Check everything in one snapshot; changes nothing. By default every registered stream.
 
     `after_seq` leaves out what was verified before: the chain and the seals are checked from there on.
+    What was detached lies in files of its own, and ends with the hash that the next event begins with.
     """
     streams = get_registered_streams() if streams is None else streams
     with snapshot(using):
         seals = _SealCheck(using, streams)
-        chain = Chain(after_seq=after_seq, checkpoints=checkpoints, on_seal=seals.check)
+        after_seq, start_hash = find_start(after_seq, using=using)
+        chain = Chain(
+            after_seq=after_seq, checkpoints=checkpoints, on_seal=seals.check, start_hash=start_hash
+        )
         counts: tuple[StreamCount, ...] = ()
         broken: Broken | None = None
         try:
@@ -94,6 +106,46 @@ def verify_database(
     )
 
 
+def read_own_anchors(path: str | None = None, key_path: str | None = None) -> Anchors:
+    """Read what is kept outside, by default in AUDIT_CHECKPOINT_DIR and against our own key."""
+    if path is not None:
+        return read_anchors(path, key_path)
+    if not settings.AUDIT_CHECKPOINT_DIR or not Path(settings.AUDIT_CHECKPOINT_DIR).is_dir():
+        return Anchors()
+    key = get_public_key()
+    keys = None if key is None else {key_fingerprint(key): key}
+    return read_anchors(settings.AUDIT_CHECKPOINT_DIR, keys=keys)
+
+
+def store_verification(report: LogReport, *, at: datetime) -> Verification:
+    """Keep what a verification of the whole log found, for the pages."""
+    return Verification.objects.create(
+        at=at,
+        is_whole=report.is_whole,
+        events=report.events,
+        head_seq=report.head_seq,
+        unanchored_since=report.unanchored_since,
+        first_bad_seq=report.first_bad_seq,
+        why=report.why,
+    )
+
+
+def keep_verified(*, now: datetime) -> Verification:
+    """Verify the whole log once a day (guard duty); returns the newest finding."""
+    last = Verification.objects.order_by("-id").first()
+    if last is not None and now - last.at < VERIFY_EVERY:
+        return last
+    return store_verification(verify_database(checkpoints=read_own_anchors().heads), at=now)
+
+
+def find_start(after_seq: int, *, using: str) -> tuple[int, str]:
+    """Return the seq after which events are here, and its hash where a detached segment says it."""
+    last = Segment.objects.using(using).filter(detachment__isnull=False).order_by("-last_seq").first()
+    if last is None or last.last_seq < after_seq:
+        return after_seq, ""
+    return last.last_seq, last.last_hash
+
+
 @contextmanager
 def snapshot(using: str) -> Iterator[None]:
     """One unchanging, read-only view of the database; joins a surrounding transaction as it is."""
@@ -106,11 +158,12 @@ def snapshot(using: str) -> Iterator[None]:
         yield
 
 
-def iterate_event_lines(*, using: str, after_seq: int = 0) -> Iterator[bytes]:
+def iterate_event_lines(*, using: str, after_seq: int = 0, until_seq: int | None = None) -> Iterator[bytes]:
     """Yield the export's lines, straight from the rows."""
+    end = {} if until_seq is None else {"seq__lte": until_seq}
     rows = (
         AuditEvent.objects.using(using)
-        .filter(seq__gt=after_seq)
+        .filter(seq__gt=after_seq, **end)
         .order_by("seq")
         .values_list("seq", "prev_hash", "hash", "body")
     )

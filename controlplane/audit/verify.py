@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Verify an exported audit log. Standard library only; runs without the application.
+"""Verify an exported audit log. Standard library only; runs without the application, beside anchors.py.
 
-    python3 verify.py EXPORT.jsonl [--checkpoints FILE] [--after SEQ] [--json]
+    python3 verify.py EXPORT.jsonl… [--checkpoints FILE-OR-FOLDER] [--key FILE] [--after SEQ] [--json]
 
 Exit code 0: whole. 1: broken (the first bad seq is named). 2: usage, or a file cannot be read.
 
@@ -24,9 +24,23 @@ stream's name, the ranges of row ids, their count, the columns, and the digest
 An export made with the rows has them before the event that seals them, `{"stream":"S","row":R}`, where R
 is the row's text, byte for byte: a JSON array of the columns' texts.
 
+A log may be kept in several files, its closed segments; name them in order. Begin with a later one by
+`--after` the last seq of the file before it.
+
 A chain proves that nothing inside it was changed; it cannot show that its tail was cut off or that
-all of it was rewritten. For that, give heads you kept yourself: --checkpoints names a file with one
-`{"seq":N,"hash":"H"}` a line. Events after the last checkpoint are reported as unanchored.
+all of it was rewritten. For that, give heads kept outside the database: --checkpoints names a file, or
+a folder of `*.jsonl` files, with `{"seq":N,"hash":"H"}` (a head you wrote down) or a checkpoint a line:
+
+    {"checkpoint":C,"signature":"S"}      C = {"hash":"H","key":"K","origin":…,"previous":"D","reason":…,
+                                               "size":N,"time":…}
+    D of a checkpoint = SHA-256( "audit-checkpoint-v1" NUL C )       of the first one's previous: 64 zeros
+    S = the Ed25519 signature (RFC 8032) of the same bytes, 128 hex digits
+    K = the first 16 hex digits of SHA-256( public key )
+
+--key names a file of the public keys, 64 hex digits a line, that you were given when the log began.
+Then the last of each unbroken run of checkpoints must be signed by one of them; the others are vouched
+for by the digest that the next one holds. A missing checkpoint is reported. Events after the last
+checkpoint are reported as unanchored.
 
 To check one event by hand:  printf 'audit-v1\\0%s%s%s' N P B | sha256sum
 """
@@ -35,10 +49,16 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-GENESIS = "0" * 64
+if TYPE_CHECKING or __package__:
+    from controlplane.audit.anchors import GENESIS, Anchors, BadFile, anchor_texts, read_anchors
+else:  # Run as a file: its neighbour is found beside it, and nothing else is.
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from anchors import GENESIS, Anchors, BadFile, anchor_texts, read_anchors
+
 EVENT_DOMAIN = b"audit-v1\0"
 SEAL_DOMAIN = b"audit-seal-v1\0"
 SEAL_ACTION = b'"action":"audit.seal",'
@@ -52,10 +72,6 @@ class Broken(Exception):
         super().__init__(f"seq {seq}: {why}")
         self.seq = seq
         self.why = why
-
-
-class BadFile(Exception):
-    """A file cannot be read as what it should be."""
 
 
 def event_hash(seq: int, prev_hash: str, body: bytes) -> str:
@@ -79,15 +95,18 @@ class Chain:
         after_seq: int = 0,
         checkpoints: Mapping[int, str] | None = None,
         on_seal: Callable[[int, dict[str, Any]], None] | None = None,
+        start_hash: str = "",
     ) -> None:
+        """`start_hash` is the hash at `after_seq` where no checkpoint holds it; it anchors nothing."""
         self.seq = self.first_seq = after_seq
         self.hash = GENESIS
         self.checkpoints = dict(checkpoints or {})
         self._on_seal = on_seal
         self._time = b""
+        anchor = self.checkpoints.get(after_seq, "")
         if after_seq:
-            self.hash = self.checkpoints.get(after_seq, "")
-        self.anchored_seq = after_seq if self.hash else 0
+            self.hash = anchor or start_hash
+        self.anchored_seq = after_seq if anchor else 0
 
     def feed(self, line: bytes) -> None:
         """Check one event line, its line end included."""
@@ -179,23 +198,6 @@ def verify_lines(
     return chain, rows
 
 
-def read_checkpoints(path: str) -> dict[int, str]:
-    """Return {seq: hash} from JSON lines; raises BadFile naming the line."""
-    checkpoints: dict[int, str] = {}
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                entry = json.loads(line)
-                seq, hash_ = int(entry["seq"]), str(entry["hash"])
-            except (ValueError, KeyError, TypeError):
-                raise BadFile(f'{path}:{number}: expected {{"seq":N,"hash":"H"}}') from None
-            if checkpoints.setdefault(seq, hash_) != hash_:
-                raise BadFile(f"{path}:{number}: two different hashes for seq {seq}")
-    return checkpoints
-
-
 def _prev_hash_of(line: bytes) -> str:
     """The hash a partial log starts from, taken on trust where no checkpoint holds it."""
     try:
@@ -239,21 +241,31 @@ def _json_text(text: bytes, next_seq: int) -> str:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Verify an exported audit log.")
-    parser.add_argument("export", help="the log, JSON lines")
+    parser.add_argument("export", nargs="+", help="the log, JSON lines; its segments in order")
     parser.add_argument(
-        "--checkpoints", metavar="FILE", help='heads kept elsewhere, {"seq":N,"hash":"H"} a line'
+        "--checkpoints", metavar="PATH", help="a file, or a folder of files, of heads kept elsewhere"
     )
+    parser.add_argument("--key", metavar="FILE", help="the public keys that must have signed them")
     parser.add_argument("--after", type=int, default=0, metavar="SEQ", help="the log begins after this seq")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.key and not options.checkpoints:
+        parser.error("--key is for --checkpoints")
+    return options
+
+
+def _lines_of(paths: Iterable[str]) -> Iterator[bytes]:
+    for path in paths:
+        with open(path, "rb") as file:
+            yield from file
 
 
 def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     try:
-        checkpoints = read_checkpoints(options.checkpoints) if options.checkpoints else {}
-        with open(options.export, "rb") as file:
-            chain, rows = verify_lines(file, after_seq=options.after, checkpoints=checkpoints)
+        anchors = read_anchors(options.checkpoints, options.key) if options.checkpoints else Anchors()
+        lines = _lines_of(options.export)
+        chain, rows = verify_lines(lines, after_seq=options.after, checkpoints=anchors.heads)
     except Broken as broken:
         _print(
             options.json,
@@ -264,17 +276,18 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, UnicodeDecodeError, BadFile) as error:
         print(f"verify: {error}", file=sys.stderr)
         return 2
-    since = chain.unanchored_since
     answer = {
         "whole": True,
         "events": chain.seq - chain.first_seq,
         "sealed_rows": rows.rows,
         "head": {"seq": chain.seq, "hash": chain.hash},
-        "unanchored_since": since,
+        "unanchored_since": chain.unanchored_since,
+        "last_checkpoint": anchors.last,
+        "signatures_checked": anchors.is_checked,
+        "checkpoints_missing_before": anchors.gaps,
     }
-    anchor = "anchored to the end" if since is None else f"unanchored since seq {since}"
-    text = f"whole: {answer['events']} events, head {chain.seq} {chain.hash}\n{anchor}"
-    _print(options.json, answer, text)
+    text = f"whole: {answer['events']} events, head {chain.seq} {chain.hash}"
+    _print(options.json, answer, "\n".join([text, *anchor_texts(chain.unanchored_since, anchors)]))
     return 0
 
 
