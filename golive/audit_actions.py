@@ -2,6 +2,7 @@ ACTIONS = frozenset(
     {
         "golive.activate",
         "golive.activation_request",
+        "golive.adopt",
         "golive.checklist_sign",
         "golive.config_load",
         "golive.confirm",

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import Max
 
-import risk.services
 from controlplane.audit import services as audit
 from controlplane.errors import NotPermitted
+from golive.ceiling import ensure_effective_limits
 from trading.core.values import Environment
 from trading.models import Account, Heartbeat, Permit
 
@@ -42,7 +42,7 @@ def issue_paper_permit(*, account: Account, profile: str, actor: str, wall_at: d
     activated = Permit.objects.filter(account=account, kind="LIVE").order_by("-id").first()
     if activated is not None:
         return Permit.objects.filter(account=account, active=True).first() or activated
-    limit_set = risk.services.ensure_limit_set(profile=profile, actor=actor, reason=BOOTSTRAP_REASON)
+    limit_set = ensure_effective_limits(profile=profile, actor=actor, reason=BOOTSTRAP_REASON)
     current = Permit.objects.filter(account=account, active=True).first()
     if current is not None and current.limit_set_digest == limit_set.digest:
         Permit.objects.filter(pk=current.pk, active=True).update(lease_expires_at=wall_at + LEASE)
@@ -56,14 +56,13 @@ def issue_paper_permit(*, account: Account, profile: str, actor: str, wall_at: d
 def _create_paper_permit(
     account: Account, profile: str, digest: str, actor: str, wall_at: datetime
 ) -> Permit:
-    newest = Permit.objects.aggregate(token=Max("fencing_token"))["token"] or 0
     permit = Permit.objects.create(
         account=account,
         kind="PAPER",
         environment=Environment.PAPER.value,
         profile=profile,
         limit_set_digest=digest,
-        fencing_token=newest + 1,
+        fencing_token=_next_token(),
         active=True,
         lease_expires_at=wall_at + LEASE,
     )
@@ -76,6 +75,11 @@ def _create_paper_permit(
         detail={"profile": profile, "limit_set_digest": digest, "fencing_token": permit.fencing_token},
     )
     return permit
+
+
+def _next_token() -> int:
+    newest = Permit.objects.aggregate(token=Max("fencing_token"))["token"] or 0
+    return int(newest) + 1
 
 
 @transaction.atomic
@@ -95,6 +99,52 @@ def end_permit(*, permit: Permit, actor: str, reason: str, wall_at: datetime) ->
         detail={"kind": permit.kind, "profile": permit.profile, "fencing_token": permit.fencing_token},
     )
     return True
+
+
+@transaction.atomic
+def replace_permit(
+    *,
+    account: Account,
+    kind: str,
+    profile: str,
+    limit_set_digest: str,
+    actor: str,
+    reason: str,
+    wall_at: datetime,
+) -> Permit:
+    """End the account's permit and begin another with a higher token; what was approved under it is refused.
+
+    The caller answers for whether that may be.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ISSUE_LOCK])
+    current = Permit.objects.select_for_update().filter(account=account, active=True).first()
+    if current is not None:
+        end_permit(permit=current, actor=actor, reason=reason, wall_at=wall_at)
+    permit = Permit.objects.create(
+        account=account,
+        kind=kind,
+        environment=account.environment,
+        profile=profile,
+        limit_set_digest=limit_set_digest,
+        fencing_token=_next_token(),
+        active=True,
+        lease_expires_at=wall_at + LEASE,
+    )
+    audit.record(
+        action="golive.permit_begin",
+        actor=actor,
+        subject_type="account",
+        subject_id=account.name,
+        reason=reason,
+        detail={
+            "kind": kind,
+            "profile": profile,
+            "limit_set_digest": limit_set_digest,
+            "fencing_token": permit.fencing_token,
+        },
+    )
+    return permit
 
 
 # One statement: a lease goes on only while the duties that stop trading show life.

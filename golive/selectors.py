@@ -1,13 +1,20 @@
 """Reads of permission."""
 
+from typing import Any
+
 from django.db.models import QuerySet
 
 from controlplane.errors import NotFound
 from golive.core.values import CheckName, CheckStatus, Purpose
-from golive.models import PreflightCheck, PreflightRun, StressResult
+from golive.models import GoLiveConfig, PreflightCheck, PreflightRun, Rollback, StressResult
 from trading.models import Account, Permit
 
 PHASES = ("none", "paper", "live")
+
+
+def get_active_config() -> GoLiveConfig | None:
+    """The ceiling in force: config/go_live.yaml as last loaded; None where it never was."""
+    return GoLiveConfig.objects.order_by("-id").first()
 
 
 def get_latest_run(
@@ -52,3 +59,32 @@ def get_run(run_id: int) -> PreflightRun:
 
 def list_checks(run: PreflightRun) -> QuerySet[PreflightCheck]:
     return PreflightCheck.objects.filter(run=run).order_by("id")
+
+
+def list_rollbacks(account: Account, *, before_id: int | None = None) -> QuerySet[Rollback]:
+    """Every rollback of the account, the newest first, of those older than `before_id`."""
+    rows = Rollback.objects.filter(account=account).select_related("account").order_by("-id")
+    return rows if before_id is None else rows.filter(id__lt=before_id)
+
+
+def describe_rollback(row: Rollback) -> dict[str, Any]:
+    """A rollback as plain JSON; `seconds` is from its beginning until it was read back."""
+    ended = row.finished_at
+    return {
+        "rollback_id": row.pk,
+        "account": row.account.name,
+        "activation_id": row.activation_id,
+        "trigger": row.trigger,
+        "actor": row.actor,
+        "reason": row.reason,
+        "from_limit_set_digest": row.from_limit_set_digest,
+        "to_limit_set_digest": row.to_limit_set_digest,
+        "is_clamped": row.is_clamped,
+        "state": row.state,
+        "steps": row.steps,
+        "impact": row.impact,
+        "started_at": row.started_at.isoformat(),
+        "finished_at": None if ended is None else ended.isoformat(),
+        "seconds": None if ended is None else round((ended - row.started_at).total_seconds(), 3),
+        "resolved_by": row.resolved_by,
+    }

@@ -1,5 +1,6 @@
 """Rows of permission."""
 
+from golive.models.evidence import Demotion, UptimeSlot
 from golive.models.preflight import Canary, PreflightCheck, PreflightRun, StressResult
 from golive.models.programme import (
     Activation,
@@ -20,6 +21,7 @@ __all__ = [
     "Activation",
     "Canary",
     "ChecklistSignature",
+    "Demotion",
     "Evaluation",
     "Freeze",
     "GoLiveConfig",
@@ -32,5 +34,6 @@ __all__ = [
     "Programme",
     "Rollback",
     "StressResult",
+    "UptimeSlot",
     "ValidationReport",
 ]

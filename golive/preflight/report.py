@@ -5,69 +5,85 @@ A line that nothing has measured says so; nothing here is asserted.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from controlplane.code_version import get_code_version
-from controlplane.desk import write_private
+from controlplane.documents import Code, Document, Section, Table, Text
+from golive.core.advancement import NOT_MEASURED
 from golive.core.values import CheckName, CheckResult, CheckStatus
 from golive.preflight import output
-from golive.preflight.document import Code, Document, Section, Table, Text, to_html, to_markdown
 from golive.preflight.scenarios import MAX_AGES
 from golive.runs import Report
+from golive.validation_evidence import Evidence
 from risk.core.values import Limits
 from risk.limits import load_profiles
 
-NOT_MEASURED = "not measured"
 Rows = list[tuple[str, ...]]
 
 
-def write_report(report: Report, path: Path, *, at: datetime | None = None) -> None:
-    """Write Markdown or HTML, by the file's ending; raises OSError."""
-    document = make_report(report, at=at)
-    text = to_html(document) if path.suffix == ".html" else to_markdown(document)
-    write_private(path.absolute(), text)
-
-
-def make_report(report: Report, *, at: datetime | None = None) -> Document:
+def make_document(
+    report: Report, evidence: Evidence | None = None, *, at: datetime | None = None
+) -> Document:
+    """The twelve sections; without evidence they tell what the checks measured, and that the rest is not."""
     results = {result.name: result for result in report.results}
     return Document(
         title="Pre-launch validation report",
         facts=(
-            ("Verdict", _verdict(report)),
+            ("Verdict", _verdict(report, evidence)),
+            ("Subject", NOT_MEASURED if evidence is None else evidence.subject),
             ("Written at", NOT_MEASURED if at is None else at.isoformat()),
             ("Environment", settings.TRADING_ENVIRONMENT),
             ("Purpose", report.purpose.value),
             ("Run", "not persisted" if report.run_id is None else str(report.run_id)),
             ("Code version", get_code_version()),
         ),
-        sections=tuple(_sections(report, results)),
+        sections=tuple(_sections(report, results, evidence)),
     )
 
 
-def _sections(report: Report, results: Mapping[CheckName, CheckResult]) -> Iterator[Section]:
+def _sections(
+    report: Report, results: Mapping[CheckName, CheckResult], evidence: Evidence | None
+) -> Iterator[Section]:
+    profile = "MICRO" if evidence is None else evidence.profile
+    limits = load_profiles()[profile] if evidence is None else evidence.limits
+
+    def rows(name: str) -> Table | Text:
+        return Text(f"{name}: {NOT_MEASURED}") if evidence is None else getattr(evidence, name)
+
     yield _results(report)
-    yield Section("2. Risk gate verification", (_evidence(results, CheckName.RISK, ("gate",)),))
-    yield Section(
-        "3. Emergency stop verification", (_evidence(results, CheckName.RISK, ("ess", "global_risk")),)
-    )
-    yield Section("4. Exchange connectivity verification", (_evidence(results, CheckName.EXCHANGE),))
-    yield Section("5. Go-live configuration", (Text(f"config/go_live.yaml: {NOT_MEASURED}"),))
-    yield Section("6. MICRO profile parameters", (_profile(load_profiles()["MICRO"]),))
-    yield Section("7. System state", (_states(results),))
+    gate = _evidence(results, CheckName.RISK, ("gate",))
+    yield Section("2. Risk gate verification", (gate, rows("decisions")))
+    stop = _evidence(results, CheckName.RISK, ("ess", "global_risk"))
+    yield Section("3. Emergency stop verification", (stop, rows("stops")))
+    venue = _evidence(results, CheckName.EXCHANGE)
+    yield Section("4. Exchange connectivity verification", (venue, rows("books")))
+    yield Section("5. Go-live configuration", (rows("config"),))
+    yield Section(f"6. {profile} profile parameters", (_profile(limits), rows("evaluation")))
+    yield Section("7. System state", (_states(results), rows("stress"), rows("alerts")))
     yield Section("8. Blocker plan", (Code("\n".join(output.write_plan(report))),))
-    yield Section("9. Pre-launch checklist", (_checklist(results),))
+    yield Section("9. Pre-launch checklist", (Text(_tell_lines(evidence)), rows("checklist")))
     yield _risk_assessment(report)
-    yield _recommendations(report)
-    yield _conclusion(report)
+    yield _recommendations(report, evidence)
+    yield _conclusion(report, evidence)
     raw = f"{output.HEADER}\n{output.write_text(report)}"
     yield Section("Appendix A: pre-flight check output", (Code(raw),))
 
 
-def _verdict(report: Report) -> str:
-    return "READY" if report.is_passed else "NOT READY - BLOCKERS PRESENT"
+def _tell_lines(evidence: Evidence | None) -> str:
+    if evidence is None or evidence.unmet is None:
+        return f"{NOT_MEASURED}: no programme is open to measure and sign for"
+    return f"Open: {', '.join(evidence.unmet)}" if evidence.unmet else "Every line is met"
+
+
+def _is_ready(report: Report, evidence: Evidence | None) -> bool:
+    """The pre-flight passed, and every line of the checklist is met; what is unknown is not."""
+    return report.is_passed and evidence is not None and evidence.unmet == ()
+
+
+def _verdict(report: Report, evidence: Evidence | None) -> str:
+    return "READY" if _is_ready(report, evidence) else "NOT READY - BLOCKERS PRESENT"
 
 
 def _say(result: CheckResult | None) -> str:
@@ -144,43 +160,6 @@ def _states(results: Mapping[CheckName, CheckResult]) -> Table:
     return Table(("Component", "Its check", "Measured"), tuple(rows))
 
 
-# The seed's 24 lines; what a machine cannot measure waits for a person's signature.
-CHECKLIST: tuple[tuple[str, str, CheckName | None], ...] = (
-    ("Infrastructure", "Backend service running", CheckName.HEALTH),
-    ("Infrastructure", "Health endpoints responding", CheckName.HEALTH),
-    ("Infrastructure", "Metrics endpoint responding", CheckName.OBSERVABILITY),
-    ("Infrastructure", "Database connected", CheckName.DATABASE),
-    ("Infrastructure", "Redis connected", CheckName.DATABASE),
-    ("Infrastructure", "Grafana dashboard consistent with the metrics", CheckName.OBSERVABILITY),
-    ("Infrastructure", "Grafana dashboard imported", None),
-    ("Safety systems", "Risk gate denies", CheckName.RISK),
-    ("Safety systems", "Emergency stop inactive", CheckName.RISK),
-    ("Safety systems", "Global risk measured", CheckName.RISK),
-    ("Safety systems", "Stress scenarios passed", CheckName.STRESS),
-    ("Safety systems", "Pre-flight checks run", CheckName.HEALTH),
-    ("Configuration", "go_live.yaml valid", None),
-    ("Configuration", "MICRO profile loaded", CheckName.RISK),
-    ("Configuration", "Activation switched off before activation", None),
-    ("Configuration", "Safety requirements configured", None),
-    ("Configuration", "Risk limits in force", CheckName.RISK),
-    ("Documentation", "Operator manual read", None),
-    ("Documentation", "Rollback procedure read", None),
-    ("Documentation", "Escalation contacts known", None),
-    ("Documentation", "Pre-flight checks documented", None),
-    ("Testing", "Activation tests passing", None),
-    ("Testing", "Exchange order path tested", CheckName.EXCHANGE),
-    ("Testing", "Three demo trades completed", None),
-)
-
-
-def _checklist(results: Mapping[CheckName, CheckResult]) -> Table:
-    rows = tuple(
-        (group, line, _say(results.get(name)) if name else f"{NOT_MEASURED}, signed by a person")
-        for group, line, name in CHECKLIST
-    )
-    return Table(("Group", "Line", "State"), rows)
-
-
 def _risk_assessment(report: Report) -> Section:
     blockers = output.list_blockers(report)
     good = [result for result in report.results if result.status is CheckStatus.PASS]
@@ -199,26 +178,30 @@ def _lines(results: Iterable[CheckResult]) -> tuple[tuple[str, ...], ...]:
     return tuple((result.name.value, output.write_reason(result)) for result in results)
 
 
-def _recommendations(report: Report) -> Section:
+def _recommendations(report: Report, evidence: Evidence | None) -> Section:
     blockers = output.list_blockers(report)
     warnings = tuple(
         (result.name.value, str(warning))
         for result in report.results
         for warning in result.details.get("warnings", ())
     )
-    commands = "\n".join(dict.fromkeys(result.next for result in blockers)) or "none"
+    steps = [result.next for result in blockers]
+    if evidence is not None and evidence.unmet:
+        steps += [f"checklist: {name}" for name in evidence.unmet]
     return Section(
         "11. Recommendations",
         (
-            Code(commands),
+            Code("\n".join(dict.fromkeys(steps)) or "none"),
             Table(("Warning of", "Warning"), warnings),
             Text(f"Stress scenarios to keep passing: {', '.join(MAX_AGES)}"),
         ),
     )
 
 
-def _conclusion(report: Report) -> Section:
-    blockers = output.list_blockers(report)
-    decision = "Proceed to the configuration freeze" if report.is_passed else "HOLD"
-    text = f"{_verdict(report)}. Blockers: {len(blockers)}. Decision: {decision}."
-    return Section("12. Conclusion", (Text(text),))
+def _conclusion(report: Report, evidence: Evidence | None) -> Section:
+    blockers = len(output.list_blockers(report))
+    unmet = None if evidence is None else evidence.unmet
+    lines = NOT_MEASURED if unmet is None else str(len(unmet))
+    decision = "Proceed to the configuration freeze" if _is_ready(report, evidence) else "HOLD"
+    text = f"{_verdict(report, evidence)}. Blockers: {blockers}. Open lines: {lines}. Decision: {decision}."
+    return Section("12. Conclusion", (Text(text), Text("This proves operation, not edge.")))

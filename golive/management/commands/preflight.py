@@ -11,8 +11,8 @@ from django.utils import timezone
 from controlplane.errors import DomainError
 from golive.core.values import CheckName, Purpose
 from golive.preflight import output
-from golive.preflight.report import write_report
 from golive.services import run_preflight
+from golive.validation_report import write_report
 
 FAILED, WRONG = 1, 2
 REPORT_ENDINGS = (".md", ".html")
@@ -50,7 +50,7 @@ class Command(BaseCommand):
                 run_id=options["run"],
             )
             if path is not None:
-                write_report(report, path, at=timezone.now())
+                write_report(report, path, at=timezone.now(), account=options["account"])
         except DomainError as refusal:
             raise CommandError(f"{refusal.code}: {refusal.message}", returncode=WRONG) from refusal
         except OSError as error:
