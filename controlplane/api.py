@@ -13,7 +13,7 @@ from ninja.renderers import BaseRenderer
 from controlplane.approvals.core import TokenScope
 from controlplane.approvals.http import ActorRequest, authorise
 from controlplane.audit import selectors as audit
-from controlplane.audit.models import AuditEvent
+from controlplane.audit.models import AuditEvent, Checkpoint
 from controlplane.auth import BearerToken
 from controlplane.idempotency import answer_once
 from controlplane.intake import request_order
@@ -21,6 +21,7 @@ from controlplane.problems import Problem, WrongContentType, map_errors
 from controlplane.rate_limits import OrderThrottle, TokenThrottle, is_never_held_up
 from controlplane.wire import Moment, Page, PageQuery, make_page
 from golive.api import router as golive_router
+from golive.rollback_api import router as rollback_router
 from risk.api import router as risk_router
 from risk.schemas import OrderIntentIn, OrderIntentOut, order_intent_out
 from trading.api import router as trading_router
@@ -31,7 +32,7 @@ DESCRIPTION = """Facts, judgements and permissions of the desk.
 Money, prices and quantities are text. Times are RFC 3339 in UTC. Refusals are `application/problem+json`
 with a stable `code`. Lists are pages: give `next` back as `after`. A mutation may carry `Idempotency-Key`:
 the same key with the same request gets its first answer again. A token that asks too often gets 429 with
-`Retry-After`; what removes risk (an emergency stop, a reduce-only order) is never too often.
+`Retry-After`; what removes risk (an emergency stop, a rollback, a reduce-only order) is never too often.
 """
 JSON = "application/json"
 
@@ -115,6 +116,31 @@ def list_audit_events(request: ActorRequest, page: Query[PageQuery]) -> dict[str
     return make_page(rows, limit=page.limit, as_item=AuditEventOut.from_orm, key=_seq)
 
 
+class CheckpointOut(Schema):
+    """A signed head; `body` is the text exactly as signed, to be kept by somebody else."""
+
+    id: int
+    seq: int
+    hash: str
+    at: Moment
+    reason: str
+    body: str
+    digest: str
+    signature: str
+
+
+@audit_router.get("/audit/checkpoints", response=Page[CheckpointOut])
+def list_audit_checkpoints(request: ActorRequest, page: Query[PageQuery]) -> dict[str, Any]:
+    """The signed checkpoints after an id, oldest first."""
+    authorise(request, TokenScope.READ)
+    rows = audit.list_checkpoints(after=page.after, limit=page.limit + 1)
+    return make_page(rows, limit=page.limit, as_item=CheckpointOut.from_orm, key=_pk)
+
+
+def _pk(row: Checkpoint) -> int:
+    return row.pk
+
+
 def _seq(row: AuditEvent) -> int:
     return row.seq
 
@@ -135,5 +161,5 @@ def create_order_intent(request: ActorRequest, body: OrderIntentIn) -> OrderInte
     return order_intent_out(answer.intent, answer.decision, answer.order)
 
 
-for router in (trading_router, risk_router, intake_router, golive_router, audit_router):
+for router in (trading_router, risk_router, intake_router, golive_router, rollback_router, audit_router):
     api.add_router("", router)

@@ -35,6 +35,10 @@ def is_set(name: str) -> bool:
     return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
 
 
+def is_hex(text: str, *, digits: int) -> bool:
+    return re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", text, re.ASCII) is not None
+
+
 def env_bool(name: str, default: bool) -> bool:
     value = env_str(name, str(default)).lower()
     if value in {"1", "true", "yes", "on"}:

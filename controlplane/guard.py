@@ -22,7 +22,10 @@ from controlplane.alerts.delivery import Couriers
 from controlplane.alerts.outside import knock
 from controlplane.alerts.services import raise_alert, resolve_alert
 from controlplane.approvals.requests import expire_requests
+from controlplane.audit.anchors import BadFile
+from controlplane.audit.checkpoints import keep_checkpoints
 from controlplane.audit.sealing import seal_streams
+from controlplane.audit.verification import keep_verified
 from controlplane.cycle import OBSERVE_EVERY, do_each, observe_accounts, recover_orders
 from trading import selectors, services
 from trading.models import Account
@@ -35,6 +38,7 @@ SILENCE = timedelta(seconds=15)
 OBSERVE_AFTER = 2 * OBSERVE_EVERY
 STOP_CHANNEL = "emergency_stop"
 COURIERS = Couriers()
+CHECKPOINT_PLACES = ("key", "place", "directory", "command")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +52,11 @@ class Duty:
 
 def sweep_stops() -> None:
     """Start or resume the sweep of every stop that the venues have not confirmed."""
-    risk.services.adopt_offline_stops()
-    risk.services.sweep_stops(clocks=selectors.get_clocks())
+    try:
+        risk.services.adopt_offline_stops()
+    finally:
+        # What goes wrong with a file keeps no stop from being swept.
+        risk.services.sweep_stops(clocks=selectors.get_clocks())
 
 
 def watch_stops() -> None:
@@ -107,6 +114,16 @@ def watch_triggers() -> None:
     risk.services.watch_triggers(clocks=selectors.get_clocks(), began_at=began_at)
 
 
+def observe_activations() -> None:
+    """Run the guards of every fresh activation, and take back what they say."""
+    golive.services.observe_activations()
+
+
+def resume_rollbacks() -> None:
+    """Go on with every rollback that is not through, where somebody died or a venue did not answer."""
+    golive.services.resume_rollbacks()
+
+
 def divide_exposure() -> None:
     """Give every account its part of the limits that span accounts."""
     risk.services.divide_exposure()
@@ -114,6 +131,11 @@ def divide_exposure() -> None:
 
 def correlate_symbols() -> None:
     risk.services.update_correlations(clocks=selectors.get_clocks())
+
+
+def watch_drift() -> None:
+    """Let what was activated only reduce while something else is loaded than was approved."""
+    golive.services.watch_drift(clocks=selectors.get_clocks())
 
 
 def tidy_requests() -> None:
@@ -131,15 +153,28 @@ def rehearse_stop() -> None:
     risk.services.run_due_drill()
 
 
+def demote_losers() -> None:
+    """Take one rung from every live account that reached its weekly loss."""
+    golive.services.demote_losers(clocks=selectors.get_clocks())
+
+
+def record_uptime() -> None:
+    """Keep whether the desk was up in this slot of market time: evidence for the next rung."""
+    golive.services.record_uptime(clocks=selectors.get_clocks())
+
+
 def watch_processes() -> None:
     """Tell a person when beat or the workers show no life, and take it back when they do."""
-    wall_at = selectors.get_clocks().wall_at
+    began_at, wall_at = get_start(), selectors.get_clocks().wall_at
     beats = selectors.list_heartbeats()
     for name in WATCHED:
         if name not in beats:
             # A desk that never had one is starting; what never comes is pre-flight's to find.
             continue
-        if wall_at - beats[name].beat_at < SILENCE:
+        if wall_at - max(beats[name].beat_at, began_at) < SILENCE:
+            if beats[name].beat_at < began_at:
+                # From before this desk's pause: neither life nor silence yet.
+                continue
             resolve_alert(code="process_silent", scope=name, wall_at=wall_at)
             continue
         with transaction.atomic():
@@ -154,6 +189,45 @@ def watch_processes() -> None:
 
 def seal_records() -> None:
     seal_streams(now=selectors.get_clocks().wall_at)
+
+
+def anchor_log() -> None:
+    """Sign the log's head and hand it outside when that is due; say so where it cannot be done."""
+    wall_at = selectors.get_clocks().wall_at
+    problems = {problem.sink: problem.text for problem in keep_checkpoints(now=wall_at)}
+    for sink in CHECKPOINT_PLACES:
+        if sink not in problems:
+            resolve_alert(code="audit_checkpoint_failed", scope=sink, wall_at=wall_at)
+            continue
+        with transaction.atomic():
+            raise_alert(
+                code="audit_checkpoint_failed",
+                severity="warning",
+                scope=sink,
+                text=f"The audit log is not anchored outside: {problems[sink]}",
+                wall_at=wall_at,
+            )
+
+
+def verify_log() -> None:
+    """Verify the whole log once a day: a log that is not whole is an alarm."""
+    wall_at = selectors.get_clocks().wall_at
+    try:
+        found = keep_verified(now=wall_at)
+        why = "" if found.is_whole else f"from seq {found.first_bad_seq}: {found.why}"
+    except BadFile as error:
+        why = f"as its checkpoints say nothing that can be trusted: {error}"
+    if not why:
+        resolve_alert(code="audit_broken", scope="log", wall_at=wall_at)
+        return
+    with transaction.atomic():
+        raise_alert(
+            code="audit_broken",
+            severity="critical",
+            scope="log",
+            text=f"The audit log is not proved whole {why}",
+            wall_at=wall_at,
+        )
 
 
 def deliver_alerts() -> None:
@@ -191,19 +265,26 @@ DUTIES = (
     Duty(name="intents", every=1.0, run=pick_up_intents),
     Duty(name="books", every=5.0, run=compare_books),
     Duty(name="leases", every=5.0, run=renew_leases),
+    Duty(name="rollbacks", every=1.0, run=resume_rollbacks),
+    Duty(name="observing", every=2.0, run=observe_activations),
     Duty(name="risk", every=2.0, run=assess_risk),
     Duty(name="consequences", every=2.0, run=apply_consequences),
     Duty(name="entries", every=2.0, run=cancel_resting_entries),
+    Duty(name="demotion", every=2.0, run=demote_losers),
     Duty(name="correlations", every=5.0, run=correlate_symbols),
     Duty(name="exposure", every=10.0, run=divide_exposure),
+    Duty(name="drift", every=10.0, run=watch_drift),
     Duty(name="requests", every=60.0, run=tidy_requests),
     Duty(name="rearmed", every=5.0, run=lift_rearmed),
     # Asked often, so that a new desk has its first drill soon; run only when one is due.
     Duty(name="drill", every=10.0, run=rehearse_stop),
+    Duty(name="uptime", every=5.0, run=record_uptime),
     Duty(name="processes", every=5.0, run=watch_processes),
     Duty(name="alerts", every=1.0, run=deliver_alerts),
     Duty(name="outside", every=60.0, run=show_life_outside),
     Duty(name="seal", every=5.0, run=seal_records),
+    Duty(name="checkpoint", every=5.0, run=anchor_log),
+    Duty(name="verify", every=300.0, run=verify_log),
 )
 
 

@@ -20,7 +20,7 @@ from controlplane.approvals.http import ActorRequest
 
 CACHE = "rate_limits"
 # Removing risk is never blocked: neither by a limit nor by its own unfinished repetition.
-NEVER_HELD_UP = frozenset({"trip_emergency_stop"})
+NEVER_HELD_UP = frozenset({"roll_back", "trip_emergency_stop"})
 
 
 class Allowance:

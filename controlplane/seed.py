@@ -74,6 +74,8 @@ def seed_demo(
     _seed_users(content, reset=reset)
     if token is None or reset:
         _seed_token(content["api_token"], replaced=reset)
+    # A desk that has loaded its configuration keeps it: only people load another.
+    golive.services.ensure_config(actor=BOOTSTRAP.audit_name, reason=REASON)
     _seed_account(venues=venues, symbols=symbols, wall_at=wall_at)
     return Seeded(content=content, reset=reset)
 

@@ -14,6 +14,7 @@ from controlplane.env import (
     env_list,
     env_rate,
     env_str,
+    is_hex,
     pairs_from_list,
 )
 
@@ -163,6 +164,16 @@ CACHES = {
 # How often one token may ask (in each web process); orders to judge are counted apart from all else.
 API_RATE_LIMIT = env_rate("API_RATE_LIMIT", "6000/min")
 API_ORDER_RATE_LIMIT = env_rate("API_ORDER_RATE_LIMIT", "3000/min")
+
+# Checkpoints of the audit log: who signs (32 bytes as hex), as which log, and where they are kept outside.
+AUDIT_SIGNING_KEY = env_str("AUDIT_SIGNING_KEY", "")
+if AUDIT_SIGNING_KEY and not is_hex(AUDIT_SIGNING_KEY, digits=64):
+    raise SettingError("AUDIT_SIGNING_KEY: expected 64 hex digits")
+AUDIT_ORIGIN = env_str("AUDIT_ORIGIN", "desk")
+AUDIT_CHECKPOINT_DIR = env_str("AUDIT_CHECKPOINT_DIR", "")
+AUDIT_CHECKPOINT_COMMAND = env_str("AUDIT_CHECKPOINT_COMMAND", "")
+# A closed segment of the log leaves the database after so many years at the earliest.
+AUDIT_KEEP_YEARS = env_int("AUDIT_KEEP_YEARS", 5)
 
 ALERT_URLS = env_list("ALERT_URLS")
 ALERT_ESCALATION_URLS = env_list("ALERT_ESCALATION_URLS")

@@ -5,7 +5,18 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from controlplane.api import api
-from controlplane.dashboard import alerts, positions, preflight, rearm, requests, restrictions, throttles
+from controlplane.dashboard import (
+    alerts,
+    audit_export,
+    golive,
+    golive_presses,
+    positions,
+    preflight,
+    rearm,
+    requests,
+    restrictions,
+    throttles,
+)
 from controlplane.dashboard.stop import confirm_stop, show_stop
 from controlplane.dashboard.strip import show_strip
 from controlplane.dashboard.views import show_live
@@ -22,6 +33,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url="/static/controlplane/icon.svg")),
     path("admin/live/", show_live, name="desk_live"),
     path("admin/strip/", show_strip, name="desk_strip"),
+    path("admin/audit-export/", admin.site.admin_view(audit_export.export_log), name="audit_export"),
     path("admin/positions/", admin.site.admin_view(positions.show_all), name="positions"),
     path(
         "admin/positions/<slug:account>/<slug:venue>/<slug:symbol>/close/",
@@ -34,6 +46,22 @@ urlpatterns = [
         "admin/restrictions/<int:restriction_id>/",
         admin.site.admin_view(restrictions.say),
         name="restriction",
+    ),
+    path("admin/golive/", admin.site.admin_view(golive.show_all), name="golive"),
+    path(
+        "admin/golive/account/<slug:account>/",
+        admin.site.admin_view(golive.show_account),
+        name="golive_account",
+    ),
+    path(
+        "admin/golive/account/<slug:account>/sign/<slug:line>/",
+        admin.site.admin_view(golive_presses.sign),
+        name="golive_sign",
+    ),
+    path(
+        "admin/golive/account/<slug:account>/<slug:verb>/",
+        admin.site.admin_view(golive_presses.press),
+        name="golive_press",
     ),
     path("admin/stop/", admin.site.admin_view(confirm_stop), name="stop"),
     path("admin/stop/<int:event_id>/", admin.site.admin_view(show_stop), name="stop_event"),

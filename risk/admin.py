@@ -26,7 +26,7 @@ STEPS = {"done": "success", "pending": "info", "retrying": "warning", "failed": 
 class DecisionAdmin(FactAdmin):
     list_display = ("id", "decided_at", "verdict", "reason", "account", "intent", money("max_quantity"))
     list_filter = ("account", "allowed")
-    search_fields = ("=id", "=intent__client_ref")
+    search_fields = ("id", "intent__client_ref")
     search_help_text = "Decision id or client reference, exactly"
     list_select_related = ("account", "intent")
     ordering = ("-id",)

@@ -30,6 +30,7 @@ __all__ = [
     "adopt_offline_stops",
     "apply_consequences",
     "assess_global_risk",
+    "cancel_entries",
     "cancel_resting_entries",
     "divide_exposure",
     "ensure_limit_set",
@@ -101,6 +102,13 @@ def cancel_resting_entries(*, account: "Account") -> int:
     from risk.reducing import withdrawing
 
     return withdrawing.cancel_resting_entries(account=account)
+
+
+def cancel_entries(*, account: "Account") -> int:
+    """Cancel every entry of the account that rests; returns how many."""
+    from risk.reducing import withdrawing
+
+    return withdrawing.cancel_entries(account=account)
 
 
 def sweep_stops(*, clocks: Clocks) -> None:

@@ -134,7 +134,7 @@ class OrderIntentAdmin(StateAdmin):
         "decision_id",
     )
     list_filter = ("account", "state", "purpose")
-    search_fields = ("=client_ref", "=decision_id")
+    search_fields = ("client_ref__exact", "decision_id__exact")
     search_help_text = "Client reference or decision id, exactly"
     list_select_related = ("account", "venue_account__account")
     ordering = ("-created_at",)
@@ -168,7 +168,7 @@ class OrderAdmin(StateAdmin):
         "verified_at",
     )
     list_filter = ("venue_account", "state", "purpose")
-    search_fields = ("=client_order_id", "=venue_order_id")
+    search_fields = ("client_order_id", "venue_order_id")
     search_help_text = "Client or venue order id, exactly"
     list_select_related = ("venue_account__account",)
     ordering = ("-id",)
@@ -179,7 +179,7 @@ class OrderAdmin(StateAdmin):
 class OrderEventAdmin(StateAdmin):
     list_display = ("at", "order", "shown_state", "venue_code", "detail", "market_at")
     list_select_related = ("order",)
-    search_fields = ("=order__client_order_id",)
+    search_fields = ("order__client_order_id",)
     ordering = ("-id",)
 
 
@@ -198,7 +198,8 @@ class FillAdmin(FactAdmin):
         "venue_fill_id",
     )
     list_filter = ("venue_account",)
-    search_fields = ("=order__client_order_id", "=venue_order_id")
+    search_fields = ("order__client_order_id", "order__venue_order_id", "venue_fill_id")
+    search_help_text = "The order's client or venue id, or the fill's id, exactly"
     list_select_related = ("order",)
     ordering = ("-id",)
 

@@ -52,3 +52,9 @@ STREAMS = (
         ),
     ),
 )
+
+GUARDS = (
+    ("trading_permit", "trading_permit_facts"),
+    ("trading_permit", "trading_permit_stays"),
+    ("trading_permit", "append_only_truncate"),
+)

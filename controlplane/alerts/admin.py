@@ -3,6 +3,8 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import BooleanField, CharField, Func, Model, QuerySet, Value
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.admin import TabularInline
@@ -11,6 +13,13 @@ from controlplane.alerts.models import Alert, ChannelHealth, Delivery
 from controlplane.audit.admin import ReadOnlyAdmin
 
 DELIVERY = ("channel", "kind", "round", "state", "attempts", "next_at", "sent_at", "error")
+
+
+class HoldsWords(Func):
+    """Whether the text holds all the words, by the index alerts_alert_words."""
+
+    template = "to_tsvector('simple', text) @@ plainto_tsquery('simple', %(expressions)s)"
+    output_field = BooleanField()
 
 
 class DeliveryInline(TabularInline):  # type: ignore[misc]
@@ -36,10 +45,20 @@ class AlertAdmin(ReadOnlyAdmin):
         "escalated_at",
         "resolved_at",
     )
-    list_filter = ("severity", "code", ("resolved_at", admin.EmptyFieldListFilter))
-    search_fields = ("code", "scope", "text", "correlation_id")
-    ordering = ("-opened_at",)
+    list_filter = ("severity", ("resolved_at", admin.EmptyFieldListFilter))
+    search_fields = ("code", "scope", "correlation_id")
+    search_help_text = "A code, a scope or a correlation id, exactly, or words of the text"
+    ordering = ("-id",)
     inlines = (DeliveryInline,)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Model], search_term: str
+    ) -> tuple[QuerySet[Model], bool]:
+        text = search_term.strip()
+        found, _ = super().get_search_results(request, queryset, text)
+        if not text or found.exists():
+            return found, False
+        return queryset.filter(HoldsWords(Value(text, output_field=CharField()))), False
 
     @admin.display(description="seen by")
     def seen(self, alert: Alert) -> str:

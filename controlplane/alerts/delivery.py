@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connections, transaction
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Max, Q
 from django.db.models.functions import Coalesce
 
 from controlplane.alerts import channels
@@ -139,14 +139,17 @@ def _begin_late(wall_at: datetime) -> None:
 
 
 def _remind(rules: AlertRules, wall_at: datetime) -> None:
+    """What was missed while the desk was away is not made up for."""
+    reminded_at = Max("deliveries__sent_at", filter=Q(deliveries__kind=DeliveryKind.REMINDER))
     reminders = Count("deliveries__round", filter=Q(deliveries__kind=DeliveryKind.REMINDER), distinct=True)
     unseen = Alert.objects.filter(
         severity=Severity.CRITICAL,
         acknowledged_at=None,
         resolved_at=None,
         opened_at__lte=wall_at - rules.remind_every,
-    ).annotate(reminders=reminders)
-    for alert in unseen.filter(reminders__lt=rules.most_reminders):
+    ).annotate(reminders=reminders, reminded_at=reminded_at)
+    waiting = Q(reminded_at=None) | Q(reminded_at__lte=wall_at - rules.remind_every / 2)
+    for alert in unseen.filter(waiting, reminders__lt=rules.most_reminders):
         if alert.opened_at + rules.remind_every * (alert.reminders + 1) <= wall_at:
             add_deliveries(alert, kind=DeliveryKind.REMINDER, wall_at=wall_at)
 

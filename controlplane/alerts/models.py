@@ -27,7 +27,14 @@ class Alert(models.Model):
     resolved_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["-opened_at"], name="alerts_alert_opened")]
+        indexes = [
+            models.Index(fields=["-opened_at"], name="alerts_alert_opened"),
+            models.Index(fields=["severity", "-id"], name="alerts_alert_severity"),
+            models.Index(fields=["code", "-id"], name="alerts_alert_code"),
+            models.Index(fields=["scope", "-id"], name="alerts_alert_scope"),
+            models.Index(fields=["correlation_id"], name="alerts_alert_correlation"),
+            models.Index(fields=["-id"], condition=Q(resolved_at=None), name="alerts_alert_open"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["dedupe_key"], condition=Q(resolved_at=None), name="alerts_one_open_alert_per_key"

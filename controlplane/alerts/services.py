@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import Max, Q, Value
+from django.db.models.functions import Greatest
 
 from controlplane.alerts import channels
 from controlplane.alerts.channels import Channel
@@ -83,7 +84,8 @@ def resolve_alert(*, code: str, scope: str, wall_at: datetime) -> int:
     told = Q(severity=Severity.CRITICAL, deliveries__state=DeliveryState.SENT)
     standing = Alert.objects.filter(code=code, scope=scope, resolved_at=None)
     heard = list(standing.filter(told).distinct())
-    closed = standing.update(resolved_at=wall_at)
+    # The caller's time may be from before somebody else opened it.
+    closed = standing.update(resolved_at=Greatest("opened_at", Value(wall_at)))
     for alert in heard:
         reached = alert.deliveries.filter(state=DeliveryState.SENT).values_list("channel", flat=True)
         to = [channel for channel in channels.get_every_channel() if channel.fingerprint in set(reached)]

@@ -12,6 +12,7 @@ from controlplane.dashboard.facts import (
     draw_equity,
     list_states,
 )
+from controlplane.dashboard.golive_facts import Card, list_cards
 from controlplane.dashboard.troubles import Seen, Trouble, list_troubles
 from risk.headroom import HeadroomRow, measure_headroom
 from risk.models import Decision
@@ -37,6 +38,7 @@ class Account:
 
     facts: AccountFacts
     headroom: tuple[HeadroomRow, ...]
+    card: Card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ def gather_page() -> Page:
     rows = list(selectors.list_accounts().filter(environment=settings.TRADING_ENVIRONMENT))
     places = list(selectors.list_venue_accounts().filter(account__in=rows))
     facts = [describe_account(row, clocks) for row in rows]
+    cards = list_cards(rows, clocks)
     states = list_states([row.name for row in rows], clocks.wall_at)
     seen = Seen(clocks=clocks, states=states, accounts=facts, places=places)
     troubles = list_troubles(seen)
@@ -84,8 +87,8 @@ def gather_page() -> Page:
         states=[row for row in states if _is_worth_showing(row)],
         active_count=sum(row.state is TradingStateName.ACTIVE for row in states),
         accounts=[
-            Account(facts=fact, headroom=tuple(measure_headroom(row, clocks)))
-            for row, fact in zip(rows, facts, strict=True)
+            Account(facts=fact, headroom=tuple(measure_headroom(row, clocks)), card=card)
+            for row, fact, card in zip(rows, facts, cards, strict=True)
         ],
         troubles=troubles,
         decisions=list(Decision.objects.select_related("intent").order_by("-id")[:RECENT]),

@@ -38,6 +38,7 @@ def reenable(request: HttpRequest, activity_id: int) -> HttpResponse:
             return redirect("admin:risk_activity_changelist")
         except DomainError as error:
             refusal = error
+            row.refresh_from_db(fields=["entries", "throttled_at"])
     status = 422 if form.is_bound else 200
     if refusal is not None:
         status = 403 if isinstance(refusal, NotPermitted) else 409

@@ -15,6 +15,7 @@ from controlplane.audit.selectors import get_chain_status
 from controlplane.dashboard.facts import AccountFacts
 from controlplane.dashboard.words import age_text, count_text
 from golive.core.values import CheckStatus
+from golive.drift import UNLOADED
 from golive.models import PreflightRun
 from risk.global_risk.page import tell_gravest
 from risk.models import StopEvent
@@ -276,6 +277,19 @@ def alerts(seen: Seen) -> Iterable[Trouble]:
         )
 
 
+def unloaded_files(seen: Seen) -> Iterable[Trouble]:
+    """As the guard last saw it: this process may have read its files at another time."""
+    for row in reversed(list_alerts()):
+        if row.code == UNLOADED:
+            yield Trouble(
+                weight=Weight.WARNING,
+                text=f"The file of {row.scope} is not what is loaded",
+                detail=row.text,
+                link=_page("alerts_alert"),
+                command="manage.py golive config diff",
+            )
+
+
 def unsealed_records(seen: Seen) -> Iterable[Trouble]:
     status = get_chain_status(now=seen.clocks.wall_at)
     waiting = sum(status.unsealed.values())
@@ -351,6 +365,7 @@ CHECKS: tuple[Callable[[Seen], Iterable[Trouble]], ...] = (
     throttled_strategies,
     waiting_requests,
     preflight,
+    unloaded_files,
     alerts,
     unsealed_records,
 )

@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from controlplane.alerts.selectors import count_undelivered
 from controlplane.audit.models import Seal
+from controlplane.audit.selectors import get_last_anchor_time
 from controlplane.health import open_redis
 from golive import selectors as golive
 from golive.metrics import TRUTHS
@@ -139,8 +140,7 @@ def _read_preflight(clocks: Clocks) -> Iterator[Sample]:
 def _read_audit(clocks: Clocks) -> Iterator[Sample]:
     sealed_at = Seal.objects.aggregate(at=Max("event__occurred_at"))["at"]
     yield "audit_last_seal_age_seconds", (), _age(sealed_at, clocks.wall_at)
-    # The log is not anchored anywhere outside yet.
-    yield "audit_last_checkpoint_age_seconds", (), NEVER
+    yield "audit_last_checkpoint_age_seconds", (), _age(get_last_anchor_time(), clocks.wall_at)
 
 
 def _read_alerts(clocks: Clocks) -> Iterator[Sample]:

@@ -2,17 +2,19 @@
 
 import hashlib
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.desk import ROOT
+from controlplane.desk import ROOT, write_private
 from controlplane.supervisor.fleet import Program
 from controlplane.supervisor.options import Options, free_port
 
 SERVERS, VENUES, APPS = 0, 1, 2
+SIGNING_KEY = "audit-signing-key"
 # The supervisor has run the checks already.
 CHECKED = ("--skip-checks",)
 # The account on which the emergency stop is rehearsed (config/emergency_stop.yaml) has keys and a book of
@@ -65,6 +67,9 @@ class Plan:
             "WEB_URL": self.url,
             "SIMULATED_VENUES": ",".join(venues),
             "SECRET_KEY": self.secrets["secret_key"],
+            # A file, so that the key stands in no environment and in no description of the desk.
+            "AUDIT_SIGNING_KEY_FILE": str(self.state_dir / SIGNING_KEY),
+            "AUDIT_CHECKPOINT_DIR": str(self.state_dir / "checkpoints"),
         }
         settings["ALERT_URLS"] = self.alert_urls or f"json://127.0.0.1:{self.alert_port}"
         return settings | self._venue_keys()
@@ -106,10 +111,17 @@ class Plan:
         }
 
 
+def ensure_signing_key(state_dir: Path) -> None:
+    """Make the key that signs the log's checkpoints, once, for its owner's eyes only."""
+    path = state_dir / SIGNING_KEY
+    if not path.exists():
+        write_private(path, secrets.token_hex(32))
+
+
 def is_replaced(name: str) -> bool:
     """Whether the desk sets this itself, so that the caller's value must not come through."""
     keys = tuple(f"{prefix}_" for prefix in KEY_PREFIXES.values())
-    return name.startswith((*keys, "DATABASE_OWNER_URL", "DATABASE_URL", "REDIS_URL"))
+    return name.startswith((*keys, "DATABASE_OWNER_URL", "DATABASE_URL", "REDIS_URL", "AUDIT_"))
 
 
 def manage(*arguments: str) -> list[str]:

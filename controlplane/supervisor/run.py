@@ -43,6 +43,7 @@ from controlplane.supervisor.plan import (
     Addresses,
     Plan,
     choose_venue_ports,
+    ensure_signing_key,
     manage,
     plan_alert_receiver,
     plan_apps,
@@ -53,7 +54,7 @@ from controlplane.supervisor.plan import (
 # What `--fresh` removes: names of ours only, whatever folder CONTROLPLANE_HOME names.
 STATE = (
     "pg", "pg.new", "valkey", "venues", "metrics", "log", "hold", "secrets.json", "demo.json", "desk.json",
-    "processes.json", "beat-schedule*", "alerts.jsonl", "candles.json",
+    "processes.json", "beat-schedule*", "alerts.jsonl", "candles.json", "checkpoints", "audit-signing-key",
 )  # fmt: skip
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK_SECONDS = 0.2
@@ -147,6 +148,7 @@ class Supervisor:
             shutil.rmtree(self.state_dir / name, ignore_errors=True)
             (self.state_dir / name).mkdir(mode=0o700)
         secrets = load_secrets(self.state_dir)
+        ensure_signing_key(self.state_dir)
         plan = Plan(
             state_dir=self.state_dir,
             options=self.options,

@@ -1,6 +1,6 @@
 """How figures are written on the operator's screens."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from django import template
@@ -50,6 +50,17 @@ def percent(value: Decimal | None) -> str:
 @register.filter
 def since(at: datetime | None, now: datetime) -> str:
     return "" if at is None else age_text(now - at)
+
+
+@register.filter
+def until(at: datetime, now: datetime) -> str:
+    """What is left of a time that runs out."""
+    return age_text(at - now) if at > now else "no time: it is over"
+
+
+@register.filter
+def span(length: timedelta | None) -> str:
+    return "none" if length is None else age_text(length)
 
 
 @register.filter

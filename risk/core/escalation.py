@@ -20,6 +20,23 @@ def has_grown(*, at_trip: Decimal, now: Decimal, threshold: Decimal, growth_rati
     return now - at_trip >= growth_ratio * threshold
 
 
+def has_lost_more(
+    *,
+    at_trip: Decimal,
+    now: Decimal,
+    base: Decimal,
+    peak: Decimal,
+    threshold: Decimal,
+    growth_ratio: Decimal,
+) -> bool:
+    """As `has_grown` for the day's drawdown, whose measure begins anew at 00:00 UTC.
+
+    What was lost since the trip is told by the loss of capital, `at_trip` and `now` (ratios of `base`,
+    USDT); the threshold is a ratio of `peak` (USDT), the equity that the drawdown was measured from.
+    """
+    return (now - at_trip) * base >= growth_ratio * threshold * peak
+
+
 def plan_half(quantity: Decimal, instrument: Instrument) -> Decimal:
     """What stays (base units, >= 0) when half of a position goes.
 

@@ -65,16 +65,16 @@ def measure_drawdown(
     *,
     equity: Decimal | None = None,
     net_flow: Decimal = ZERO,
+    since: datetime | None = None,
 ) -> Decimal | None:
-    """1 - U / max U since 00:00 UTC, a ratio >= 0; None without a sample or without equity.
+    """1 - U / max U since 00:00 UTC (or `since`), a ratio >= 0; None without a sample or without equity.
 
     `equity` (USDT) is a reading of this moment, taken as one more sample; `net_flow` came from outside
     since the last booked income and is in it.
     """
-    since = next(iter(anchor_times(market_at).values()))
     parameters = {
         "venue_account_id": venue_account.pk,
-        "since": since,
+        "since": since or next(iter(anchor_times(market_at).values())),
         "until": market_at,
         "flow_kinds": list(FLOW_KINDS),
         "equity": equity,

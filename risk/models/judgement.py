@@ -107,7 +107,11 @@ class Decision(models.Model):
                 condition=Q(allowed=True, reason="none") | (Q(allowed=False) & ~Q(reason="none")),
             ),
         )
-        indexes = (models.Index(name="decision_recent", fields=("account", "-id")),)
+        indexes = (
+            models.Index(name="decision_recent", fields=("account", "-id")),
+            # For the page of what was denied; an allowed order does not pay for it.
+            models.Index(name="decision_denied", fields=("-id",), condition=models.Q(allowed=False)),
+        )
 
     def __str__(self) -> str:
         return f"decision {self.pk}: {'allowed' if self.allowed else self.reason}"

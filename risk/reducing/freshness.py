@@ -43,16 +43,23 @@ def find_stale(account: Account, facts: Snapshot | None, limits: Limits, clocks:
 
 
 def _are_prices_fresh(account: Account, max_age: timedelta, clocks: Clocks) -> bool:
-    """Every traded or held symbol was read within `max_age`, and the venue's own time moves.
+    age = get_prices_age(account, clocks)
+    return age is not None and age <= max_age
 
-    Between two looks at an accelerated market much of its time passes: that is counted by the wall.
+
+def get_prices_age(account: Account, clocks: Clocks) -> timedelta | None:
+    """Since the stalest price of a traded or held symbol was read, or the venue's own time moved.
+
+    None while a price is missing; 0 where nothing is traded or held. Between two looks at an accelerated
+    market much of its time passes: that is counted by the wall.
     """
     place, symbols = selectors.get_primary(account), selectors.list_symbols(account)
     rows = list(MarketPrice.objects.filter(venue=place.venue, symbol__in=symbols))
+    if len(rows) < len(symbols):
+        return None
     clock = selectors.get_market_clock()
     speed = 1 if clock is None or clock.speed < 1 else clock.speed
-    oldest = max(
+    return max(
         (max(clocks.wall_at - row.read_at, (clocks.market_at - row.at) / speed) for row in rows),
         default=timedelta(0),
     )
-    return len(rows) == len(symbols) and oldest <= max_age

@@ -20,7 +20,7 @@ from controlplane.errors import Conflict, NotFound
 from risk import models
 from risk.core.consequences import RELEASE, Release
 from risk.core.emergency_stop import Cause
-from risk.stops.states import derive_state
+from risk.stops.states import derive_state, lock_state
 from trading.core.values import Clocks
 
 ALERT = "reducing"
@@ -59,6 +59,7 @@ def restrict(
 
     Audited and told to people once for each beginning. `needs_acknowledgement` can be added later.
     """
+    lock_state(scope)
     row, is_new = models.Restriction.objects.get_or_create(
         scope=scope,
         cause=cause.value,
@@ -124,6 +125,7 @@ def _tell(row: models.Restriction, actor: str, clocks: Clocks) -> None:
 @transaction.atomic
 def lift(*, scope: str, cause: Cause, because: str, actor: str, clocks: Clocks) -> bool:
     """End the restriction where its cause is over; False where none stands or a person is still missing."""
+    lock_state(scope)
     row = (
         models.Restriction.objects.select_for_update()
         .filter(scope=scope, cause=cause.value, lifted_at__isnull=True)

@@ -5,6 +5,9 @@ and positions stay. Orders whose outcome is not known are recovery's; once they 
 """
 
 import logging
+from collections.abc import Iterable
+
+from django.db.models import QuerySet
 
 from controlplane.errors import DomainError
 from risk.core.emergency_stop import Cause
@@ -21,15 +24,32 @@ OF_THE_ACCOUNT = frozenset({Cause.DAILY_LOSS, Cause.WEEKLY_LOSS, Cause.MAINTENAN
 
 def cancel_resting_entries(*, account: Account) -> int:
     """One round; returns how many were cancelled. What a venue does not confirm is tried in the next."""
+    return sum(_cancel(_list_entries(place)) for place in selectors.list_venue_accounts(account))
+
+
+def cancel_entries(*, account: Account) -> int:
+    """Every entry of the account that rests, whatever it stands on; returns how many were cancelled.
+
+    For who takes the permission away under which they were sent.
+    """
+    return sum(_cancel(_list_resting(place)) for place in selectors.list_venue_accounts(account))
+
+
+def _cancel(orders: Iterable[Order]) -> int:
     cancelled = 0
-    for place in selectors.list_venue_accounts(account):
-        for order in _list_entries(place):
-            try:
-                ended = dispatch.cancel_order(order_id=order.pk)
-                cancelled += OrderState(ended.state).is_final
-            except DomainError as refusal:
-                logger.warning("%s is not cancelled yet: %s", order.client_order_id, refusal)
+    for order in orders:
+        try:
+            ended = dispatch.cancel_order(order_id=order.pk)
+            cancelled += OrderState(ended.state).is_final
+        except DomainError as refusal:
+            logger.warning("%s is not cancelled yet: %s", order.client_order_id, refusal)
     return cancelled
+
+
+def _list_resting(place: VenueAccount) -> QuerySet[Order]:
+    return selectors.list_unsettled_orders(place).filter(
+        purpose=OrderPurpose.ENTRY, state=OrderState.OPEN.value
+    )
 
 
 def _list_entries(place: VenueAccount) -> list[Order]:
@@ -46,7 +66,5 @@ def _list_entries(place: VenueAccount) -> list[Order]:
     }
     if not is_whole and not symbols:
         return []
-    rows = selectors.list_unsettled_orders(place).filter(
-        purpose=OrderPurpose.ENTRY, state=OrderState.OPEN.value
-    )
+    rows = _list_resting(place)
     return list(rows if is_whole else rows.filter(symbol__in=symbols))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from controlplane.documents import Chart
 from risk.core.values import RiskLevel
 from risk.replay.charts import (
     BAD,
@@ -22,7 +23,6 @@ from risk.replay.charts import (
     legend,
 )
 from risk.replay.measures import list_entries
-from risk.replay.page import Chart
 from risk.replay.tape import to_time
 from risk.replay.values import Result
 from risk.replay.watch import USES

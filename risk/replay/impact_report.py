@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from controlplane.code_version import get_code_version
+from controlplane.documents import Document, Row, Section, Table, Text, Tile
 from risk.core.rules.case import plain
 from risk.replay.impact import Change, Impact, JudgedAgain
-from risk.replay.page import Page, Row, Section, Table, Text, Tile
 from risk.replay.report import show_money
 
 SHOWN = 40
@@ -56,12 +56,12 @@ def impact_as_text(impact: Impact) -> str:
     return "\n".join([*lines, "", *NOTES])
 
 
-def make_impact_page(impact: Impact) -> Page:
+def make_impact_page(impact: Impact) -> Document:
     denied = impact.list_changed(Change.NEWLY_DENIED)
     allowed = impact.list_changed(Change.NEWLY_ALLOWED)
     smaller = impact.list_changed(Change.SMALLER)
     left = impact.recorded_pnl - impact.removed_pnl
-    return Page(
+    return Document(
         title=f"Impact of limits {impact.limits.profile} {impact.limits.digest[:12]}",
         headline=tuple(_headline(impact)),
         tiles=(

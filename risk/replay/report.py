@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import groupby
 
 from controlplane.code_version import get_code_version
+from controlplane.documents import Document, Row, Section, Table, Text, Tile
 from risk.core.rules.case import plain
 from risk.core.values import RiskLevel
 from risk.replay.figures import draw_figures
@@ -18,7 +19,6 @@ from risk.replay.measures import (
     measure_trades,
     summarise,
 )
-from risk.replay.page import Page, Row, Section, Table, Text, Tile
 from risk.replay.tape import to_time
 from risk.replay.values import Result, Ruling, Trip
 from trading.core.values import TradingStateName
@@ -43,9 +43,9 @@ ASSUMPTIONS = (
 )
 
 
-def make_page(result: Result) -> Page:
+def make_page(result: Result) -> Document:
     summary = summarise(result)
-    return Page(
+    return Document(
         title=f"Replay of {', '.join(result.symbols)} at {result.plan.limits.profile}",
         headline=tuple(make_headline(result, summary)),
         tiles=tuple(_tiles(result, summary)),

@@ -22,6 +22,7 @@ from risk.stops import states
 from risk.stops.escalation import STOP_CHANNEL, join_loss, notify_sweepers, raise_policy
 from trading.core.values import Clocks, IntentState, OrderPurpose, Scope, TradingStateName
 from trading.models import Account, Heartbeat, OrderIntent, Position, TradingState
+from trading.selectors import get_clocks
 
 __all__ = ["STOP_CHANNEL", "halt_scope", "notify_sweepers", "trip_emergency_stop"]
 
@@ -29,7 +30,10 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_REASON = "stopped by hand"
 GUARD_HEARTBEAT = "guard:sweep"
-GUARD_SILENT_AFTER = timedelta(seconds=5)
+# It shows life once a second; one that is busy with a slow venue is helped, which does no harm.
+GUARD_SILENT_AFTER = timedelta(seconds=2)
+# Of those who stop what is stopped the last ones are kept with the stop, and all in the audit log.
+MOST_AGAIN = 20
 
 
 class ScopeInvalid(InvalidInput):
@@ -177,6 +181,8 @@ def _take_over(
 
 def _join(standing: models.StopEvent, columns: Mapping[str, Any], *, reason: str, actor: Actor) -> None:
     """What a further trip adds to the stop that stands: a stricter policy, and the first thing measured."""
+    if actor.kind in {ActorKind.PERSON, ActorKind.TOKEN}:
+        _note_again(standing, columns, reason=reason, actor=actor)
     # From here on it is seen whether the loss grows, as if this trigger had tripped first.
     if join_loss(standing, columns["source"], columns["evidence"]):
         record(
@@ -190,6 +196,23 @@ def _join(standing: models.StopEvent, columns: Mapping[str, Any], *, reason: str
     policy = PositionPolicy(columns["positions"])
     if not raise_policy(standing, policy, actor=actor.audit_name, reason=reason):
         notify_sweepers(standing)
+
+
+def _note_again(standing: models.StopEvent, columns: Mapping[str, Any], *, reason: str, actor: Actor) -> None:
+    """Somebody stops what is stopped: whoever was asked to re-arm it before must be asked anew."""
+    row = models.StopEvent.objects.select_for_update().get(pk=standing.pk)
+    entry = {"at": get_clocks().wall_at.isoformat(), "actor": actor.audit_name, "reason": reason}
+    row.evidence["again"] = [*row.evidence.get("again", []), entry][-MOST_AGAIN:]
+    row.save(update_fields=["evidence"])
+    standing.refresh_from_db()
+    record(
+        action="risk.stop_trip",
+        actor=actor.audit_name,
+        subject_type="scope",
+        subject_id=standing.scope,
+        reason=reason,
+        detail={"event_id": standing.pk, "joins": True, "positions": columns["positions"]},
+    )
 
 
 def count_trip(scope: str, source: str) -> None:

@@ -15,8 +15,8 @@ from django.db.models.functions import Coalesce, Now
 from controlplane.alerts.services import raise_alert
 from controlplane.audit.services import record
 from risk import models
-from risk.core.emergency_stop import PositionPolicy, StepAction, StepStatus, StopProgress
-from risk.core.escalation import LOSSES, choose_stricter, has_grown
+from risk.core.emergency_stop import PositionPolicy, StepAction, StepStatus, StopProgress, StopSource
+from risk.core.escalation import LOSSES, choose_stricter, has_grown, has_lost_more
 from risk.stops.rules import get_stop_rules
 from trading.selectors import get_clocks
 
@@ -43,13 +43,13 @@ def escalate_if_worse(event: models.StopEvent) -> bool:
         return False
     loss = get_loss(event)
     trigger = str(loss.get("trigger", ""))
-    watch = models.Watch.objects.filter(trigger=trigger, scope=event.scope).first()
     measured, threshold = _read(loss, "measured"), _read(loss, "threshold")
-    now = None if watch is None else _read({"measured": watch.measured}, "measured")
+    now = _read_watch(trigger, event.scope)
     if measured is None or threshold is None or now is None:
         return False
     ratio = get_stop_rules().growth_ratio
-    if not has_grown(at_trip=measured, now=now, threshold=threshold, growth_ratio=ratio):
+    has_more = has_grown(at_trip=measured, now=now, threshold=threshold, growth_ratio=ratio)
+    if not has_more and not _has_lost_more(event, trigger, threshold, ratio):
         return False
     return raise_policy(
         event,
@@ -58,6 +58,32 @@ def escalate_if_worse(event: models.StopEvent) -> bool:
         reason=f"the loss has grown from {measured} to {now}, {ratio} of the threshold {threshold} or more",
         detail={"trigger": trigger, "measured": str(now), "at_trip": str(measured)},
     )
+
+
+def _has_lost_more(event: models.StopEvent, trigger: str, threshold: Decimal, ratio: Decimal) -> bool:
+    """Whether the loss of a day that is over has grown since, by the amounts of the trip."""
+    facts = event.evidence.get("loss", event.evidence)
+    equity, base = _read(facts, "equity"), _read(facts, "base")
+    peak, flow = _read(facts, "peak"), _read(facts, "net_flow")
+    now = _read_watch(StopSource.CAPITAL_LOSS, event.scope)
+    if trigger != StopSource.DAILY_DRAWDOWN or now is None:
+        return False
+    if equity is None or base is None or peak is None or flow is None or base <= 0:
+        return False
+    return has_lost_more(
+        at_trip=(base + flow - equity) / base,
+        now=now,
+        base=base,
+        peak=peak,
+        threshold=threshold,
+        growth_ratio=ratio,
+    )
+
+
+def _read_watch(trigger: str, scope: str) -> Decimal | None:
+    """What the watch of a loss has measured last; None where it is not known."""
+    row = models.Watch.objects.filter(trigger=trigger, scope=scope).first()
+    return None if row is None else _read({"measured": row.measured}, "measured")
 
 
 def get_loss(event: models.StopEvent) -> dict[str, Any]:

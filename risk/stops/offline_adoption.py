@@ -51,15 +51,32 @@ def adopt_offline_stops() -> int:
 
 
 def _adopt(path: Path) -> int:
-    is_finished = not is_being_written(path)
-    content = path.read_bytes()
+    is_finished, content = _read(path)
     digest = hashlib.sha256(content).hexdigest()
     is_new = not AuditEvent.objects.filter(action=ACTION, subject_id=digest).exists()
     if is_new:
         _halt(path.name, digest, _read_lines(content))
-    if is_finished:
-        path.rename(path.with_name(path.name + ADOPTED))
+    if is_finished and not _set_aside(path) and is_new:
+        logger.error("the journal %s was adopted and cannot be renamed", path)
     return int(is_new)
+
+
+def _read(path: Path) -> tuple[bool, bytes]:
+    """Whether it is finished, and its content; one that cannot be opened says only that."""
+    try:
+        return not is_being_written(path), path.read_bytes()
+    except OSError as error:
+        reason = f"its journal {path.name} cannot be read: {error.strerror}"
+        return False, json.dumps({"kind": "begin", "scope": "all", "reason": reason}).encode()
+
+
+def _set_aside(path: Path) -> bool:
+    """A name is only a help: what was adopted is known by its digest."""
+    try:
+        path.rename(path.with_name(path.name + ADOPTED))
+    except OSError:
+        return False
+    return True
 
 
 def _read_lines(content: bytes) -> list[dict[str, Any]]:

@@ -47,13 +47,23 @@ def halt(*, scope: str, reason: str, source: str) -> None:
         cursor.execute(HALT, {"scope": scope, "reason": reason, "source": source})
 
 
+def lock_state(scope: str) -> None:
+    """Hold the scope's state until the caller's transaction ends.
+
+    Whoever begins or ends what holds a scope takes this before it reads what stands: what another has
+    begun or ended, and not yet committed, would else be read as it was before.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, {"scope": scope})
+
+
 def derive_state(*, scope: str, reason: str, source: str) -> TradingStateName | None:
     """Set the state that follows from what stands, in the caller's transaction; None if it was so already.
 
     `reason` and `source` are what an ACTIVE state says; the others say what holds them.
     """
+    lock_state(scope)
     with connection.cursor() as cursor:
-        cursor.execute(LOCK, {"scope": scope})
         cursor.execute(DERIVE, {"scope": scope, "reason": reason, "source": source})
         row = cursor.fetchone()
     if row is None:

@@ -9,14 +9,13 @@ for a few seconds at a time: one that hangs holds up neither the others nor anot
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from controlplane.alerts.services import raise_alert, resolve_alert
@@ -25,6 +24,7 @@ from controlplane.errors import DomainError
 from risk import metrics, models, selectors
 from risk.core.emergency_stop import PositionPolicy, StepAction, StepStatus, StopProgress, parse_scope
 from risk.stops.escalation import SWEEPER, escalate_if_worse, get_sweep_began_at, resume_stop
+from risk.stops.side_by_side import run_side_by_side
 from risk.stops.sweep_ledger import POSITION_ACTIONS, Ledger, Turn
 from risk.stops.sweep_orders import cancel_resting, has_come_back, list_entries, settle_entries
 from risk.stops.sweep_positions import choose_policy, follow, is_foreign, list_held, settle_positions
@@ -34,13 +34,10 @@ from trading.models import Position, VenueAccount
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 PAGE_AFTER = timedelta(seconds=30)
 UNCONFIRMED = "emergency_stop_unconfirmed"
 # How long one venue account may keep its sweeper in one run; a request takes three seconds at most.
 TURN_SECONDS = 4.0
-SIDE_BY_SIDE = 16
 # The parts of a turn, and what to say where one is not finished.
 OUTSTANDING: dict[Callable[[Turn], bool], str] = {
     settle_entries: "entries are not settled",
@@ -98,29 +95,21 @@ def _covers(event: models.StopEvent, place: VenueAccount) -> bool:
     return names.get(scope.kind, scope.name) == scope.name
 
 
-def run_side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """Their results in order; a thread and a database connection for each where there are several.
-
-    A bug in one is raised when the others have ended.
-    """
-    if len(jobs) < 2:
-        return [job() for job in jobs]
-    with ThreadPoolExecutor(max_workers=min(len(jobs), SIDE_BY_SIDE), thread_name_prefix="sweep") as pool:
-        futures = [pool.submit(_run_apart, job) for job in jobs]
-    return [future.result() for future in futures]
-
-
-def _run_apart(job: Callable[[], T]) -> T:
-    try:
-        return job()
-    finally:
-        connections.close_all()
-
-
 def _sweep_place(events: Sequence[models.StopEvent], place: VenueAccount, clocks: Clocks) -> set[int]:
-    """The events that the venue account has confirmed, each swept in turn."""
-    covered = [event for event in events if _covers(event, place)]
-    return {event.pk for event in covered if _sweep_turn(_begin(event, place, clocks))}
+    """The events that the venue account has confirmed, each swept in turn, the least tried first.
+
+    Where one turn took all its time the others have theirs in the next run: however many stops stand,
+    a venue that is slow keeps no run longer than one of them.
+    """
+    confirmed: set[int] = set()
+    turns = [_begin(event, place, clocks) for event in events if _covers(event, place)]
+    for turn in sorted(turns, key=lambda turn: turn.ledger.count_attempts(StepAction.CONFIRM)):
+        begun = replace(turn, deadline=time.monotonic() + TURN_SECONDS)
+        if _sweep_turn(begun):
+            confirmed.add(turn.event.pk)
+        if begun.is_over:
+            break
+    return confirmed
 
 
 def _begin(event: models.StopEvent, place: VenueAccount, clocks: Clocks) -> Turn:
@@ -138,31 +127,45 @@ def _sweep_turn(turn: Turn) -> bool:
     """Settle, cancel and look after what is held; whether the venue confirmed that all is as it must be."""
     note = turn.ledger
     if note.is_done(StepAction.CONFIRM):
-        return True
+        # Other venues have not confirmed yet, which may take long: this one is not left alone meanwhile.
+        trouble = _keep_watch(turn)
+        if trouble:
+            note.write(StepAction.CONFIRM, StepStatus.RETRYING, detail=trouble)
+        return not trouble
     note.write(StepAction.CONFIRM, StepStatus.PENDING)
     # All of them, always: an order that cannot be cancelled must not keep a position at risk.
     troubles = [trouble for part in OUTSTANDING for trouble in _try(part, turn)]
     if troubles:
         note.write(StepAction.CONFIRM, StepStatus.RETRYING, detail="; ".join(troubles))
         return False
-    note.write(StepAction.CONFIRM, StepStatus.DONE, detail="two reads agree")
-    return True
+    return _confirm(turn)
+
+
+def _confirm(turn: Turn) -> bool:
+    """Note the venue's word, unless more was asked of the stop since this turn looked."""
+    with transaction.atomic():
+        row = models.StopEvent.objects.select_for_update().get(pk=turn.event.pk)
+        is_same = row.positions == turn.event.positions
+        status = StepStatus.DONE if is_same else StepStatus.RETRYING
+        detail = "two reads agree" if is_same else f"positions are to be {row.positions} now"
+        turn.ledger.write(StepAction.CONFIRM, status, detail=detail)
+    return is_same
 
 
 def _try(part: Callable[[Turn], bool], turn: Turn) -> Iterator[str]:
     try:
         if not part(turn):
-            yield OUTSTANDING.get(part, "something that could add risk has come back")
+            yield OUTSTANDING.get(part, "not finished")
     except DomainError as refusal:
         yield f"{refusal.code}: {refusal}"
 
 
 def _finish(event: models.StopEvent, wall_at: datetime) -> None:
-    """STOPPED, once, with its audit event."""
+    """STOPPED, once, with its audit event; not where more was asked of it meanwhile."""
     with transaction.atomic():
-        moved = models.StopEvent.objects.filter(pk=event.pk, progress=StopProgress.STOPPING).update(
-            progress=StopProgress.STOPPED, stopped_at=Now()
-        )
+        moved = models.StopEvent.objects.filter(
+            pk=event.pk, progress=StopProgress.STOPPING, positions=event.positions
+        ).update(progress=StopProgress.STOPPED, stopped_at=Now())
         if moved == 0:
             return
         event.refresh_from_db()
@@ -221,31 +224,31 @@ def _watch_place(events: Sequence[models.StopEvent], place: VenueAccount, clocks
 
 
 def _watch_turn(turn: Turn) -> None:
+    trouble = _keep_watch(turn)
+    if trouble:
+        resume_stop(turn.event, reason=trouble)
+
+
+def _keep_watch(turn: Turn) -> str:
+    """Look after what is held where the venue has confirmed; why it must be swept anew, "" if it need not."""
     if list_entries(turn.scope, turn.place).exists():
-        resume_stop(turn.event, reason="an entry of ours is not settled any more")
-        return
-    for trouble in _try(_has_kept_away, turn):
-        logger.warning("stop %s at %s: %s", turn.event.pk, turn.place, trouble)
-    if turn.event.progress == StopProgress.STOPPING:
-        return
+        return "an entry of ours is not settled any more"
+    try:
+        if has_come_back(turn):
+            return "an order that is not ours could add risk again"
+    except DomainError as refusal:
+        logger.warning("stop %s at %s: %s: %s", turn.event.pk, turn.place, refusal.code, refusal)
     policy = choose_policy(turn.event, turn.place)
     held = [position for position in list_held(turn.scope, turn.place) if not is_foreign(position)]
     if held and policy is PositionPolicy.FLATTEN:
-        resume_stop(turn.event, reason="something is held again that must be closed")
-    elif turn.ledger.has_outstanding(POSITION_ACTIONS):
+        return "something is held again that must be closed"
+    if turn.ledger.has_outstanding(POSITION_ACTIONS):
         for trouble in _try(settle_positions, turn):
             logger.warning("stop %s at %s: %s", turn.event.pk, turn.place, trouble)
     else:
         for position in held:
             _look_after(turn, policy, position)
-
-
-def _has_kept_away(turn: Turn) -> bool:
-    """False, and the stop taken up again, where an order of somebody else could add risk since."""
-    if not has_come_back(turn):
-        return True
-    resume_stop(turn.event, reason="an order that is not ours could add risk again")
-    return False
+    return ""
 
 
 def _look_after(turn: Turn, policy: PositionPolicy, position: Position) -> None:

@@ -49,6 +49,11 @@ class Ledger:
     def is_done(self, action: StepAction) -> bool:
         return self._steps().filter(action=action, status=StepStatus.DONE).exists()
 
+    def count_attempts(self, action: StepAction) -> int:
+        """How often the step without a subject was written."""
+        row = self._steps().filter(action=action, subject="").values_list("attempts", flat=True).first()
+        return 0 if row is None else row
+
     def has_outstanding(self, actions: Collection[StepAction]) -> bool:
         rows = self._steps().filter(action__in=actions)
         return rows.exclude(status__in=[StepStatus.DONE, StepStatus.FAILED]).exists()

@@ -5,11 +5,12 @@ Watch, so that whoever watches next goes on counting. Nothing here resets a stop
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
@@ -29,6 +30,7 @@ from risk.stops.emergency import trip_emergency_stop
 from risk.stops.escalation import get_loss
 from risk.stops.readings import AccountReading, read_account
 from risk.stops.rules import get_stop_rules
+from risk.stops.side_by_side import run_side_by_side
 from risk.stops.symptoms import Symptom, as_seconds
 from trading import locks, selectors
 from trading.core.values import Clocks, TradingStateName
@@ -43,6 +45,8 @@ PATIENCE = timedelta(seconds=10)
 # Readings must have been back for so long (wall time) before the account may take new risk again.
 FRESH_FOR = timedelta(seconds=60)
 RATIO_PLACES = 10
+# How long accounts are read one by one, which is cheaper, before the rest is read side by side.
+ONE_BY_ONE_SECONDS = 2.0
 
 CallSweeper = Callable[[int], None] | None
 
@@ -90,13 +94,13 @@ class Pass:
 
     def run(self) -> None:
         watched = list_watched()
-        run_each(self._list_looks(watched))
+        losses = attempt_soon([partial(self._watch_equity, item) for item in watched])
+        others = [failure for look in self._list_looks(watched) if (failure := attempt(look))]
+        raise_first([*losses, *others])
 
     def _list_looks(self, watched: list[Watched]) -> Iterator[Callable[[], None]]:
-        """Losses first; each look on its own."""
+        """What is read from rows, after the losses; each look on its own."""
         rules, clocks = self.rules, self.clocks
-        for item in watched:
-            yield partial(self._watch_equity, item)
         accounts = [item.account for item in watched]
         yield partial(self._watch_strategies, accounts)
         yield partial(self._watch_prices, watched)
@@ -308,16 +312,35 @@ class Pass:
 
 def run_each(looks: Iterable[Callable[[], None]]) -> None:
     """Run every look, whatever becomes of the others; then raise the first failure there was."""
-    failures: list[Exception] = []
-    for look in looks:
-        try:
-            look()
-        # Raised at the end, so that the heartbeat goes stale and no lease goes on.
-        except Exception as failure:
-            logger.exception("%s failed", look)
-            failures.append(failure)
+    raise_first([failure for look in looks if (failure := attempt(look))])
+
+
+def attempt(look: Callable[[], None]) -> Exception | None:
+    try:
+        look()
+    # Raised at the end, so that the heartbeat goes stale and no lease goes on.
+    except Exception as failure:
+        logger.exception("%s failed", look)
+        return failure
+    return None
+
+
+def raise_first(failures: Sequence[Exception]) -> None:
     if failures:
         raise failures[0]
+
+
+def attempt_soon(looks: Sequence[Callable[[], None]]) -> list[Exception]:
+    """One look after the other, and the rest side by side once they have taken too long; the failures.
+
+    However many accounts a venue keeps waiting, the others are watched, and this process shows life.
+    """
+    began, failures = monotonic(), []
+    rest = list(looks)
+    while rest and monotonic() - began < ONE_BY_ONE_SECONDS:
+        failures.append(attempt(rest.pop(0)))
+    failures.extend(run_side_by_side([partial(attempt, look) for look in rest]))
+    return [failure for failure in failures if failure is not None]
 
 
 def _list_amounts(reading: AccountReading) -> dict[str, str | None]:

@@ -62,6 +62,13 @@ def test_an_open_alert_is_raised_once(settings, receiver):
     assert first.deliveries.count() == 1
 
 
+def test_whoever_resolves_with_a_time_from_before_it_was_opened_resolves_it():
+    alert = open_alert()
+    assert resolve_alert(code=alert.code, scope=alert.scope, wall_at=NOW - timedelta(seconds=1)) == 1
+    alert.refresh_from_db()
+    assert alert.resolved_at == alert.opened_at
+
+
 def test_after_it_is_resolved_it_may_be_raised_again():
     first = open_alert()
     assert resolve_alert(code="stop_tripped", scope="all", wall_at=NOW) == 1
@@ -181,6 +188,17 @@ def test_reminders_and_escalation_end(settings, receiver):
     for minutes in range(0, 120, 5):
         deliver_pending(wall_at=NOW + timedelta(minutes=minutes))
     assert len(receiver.received) == 1 + get_alert_rules().most_reminders + 1
+
+
+def test_reminders_that_were_missed_do_not_come_all_at_once(settings, receiver):
+    settings.ALERT_URLS = [receiver.url]
+    open_alert()
+    deliver_pending(wall_at=NOW)
+    for seconds in range(3):
+        deliver_pending(wall_at=NOW + timedelta(hours=9, seconds=seconds))
+    assert Delivery.objects.filter(kind="reminder").count() == 1
+    deliver_pending(wall_at=NOW + timedelta(hours=9) + get_alert_rules().remind_every)
+    assert Delivery.objects.filter(kind="reminder").count() == 2
 
 
 def test_what_nobody_acknowledges_is_told_to_the_second_line_once(settings, receiver, second_receiver):

@@ -97,7 +97,27 @@ def test_the_stop_is_swept_before_anything_else_and_leases_depend_on_it() -> Non
     } <= {duty.name for duty in DUTIES}
 
 
+@pytest.fixture
+def long_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This guard has watched for an hour."""
+    monkeypatch.setattr(guard, "get_start", lambda: get_clocks().wall_at - timedelta(hours=1))
+
+
 @pytest.mark.django_db
+def test_life_from_before_a_pause_of_the_desk_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    HeartbeatFactory(name="worker", beat_at=get_clocks().wall_at - timedelta(hours=9))
+    began_at = get_clocks().wall_at - timedelta(seconds=2)
+    monkeypatch.setattr(guard, "get_start", lambda: began_at)
+    guard.watch_processes()
+    assert not Alert.objects.exists()
+
+    monkeypatch.setattr(guard, "get_start", lambda: began_at - timedelta(seconds=14))
+    guard.watch_processes()
+    assert Alert.objects.get().code == "process_silent"
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("long_watch")
 def test_a_silent_worker_is_reported_once_and_taken_back_when_it_lives() -> None:
     HeartbeatFactory(name="worker", beat_at=get_clocks().wall_at - timedelta(minutes=1))
     guard.watch_processes()

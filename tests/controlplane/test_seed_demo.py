@@ -14,6 +14,7 @@ from controlplane.approvals.selectors import get_actor
 from controlplane.approvals.services import TokenInvalid, check_token
 from controlplane.audit.models import AuditEvent, AuditHead
 from risk.selectors import get_active_limits
+from tests.approvals.conftest import forget
 from trading import selectors
 from trading.models import TradingState
 
@@ -126,11 +127,12 @@ def test_a_lost_file_means_new_secrets_and_saying_so(home, capsys, damage):
     assert Designation.objects.count() == 5
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_kept_file_and_a_new_database_keep_the_secrets(home):
     first = seed(home)
     ApiToken.objects.all().delete()
+    forget("approvals_designation")
     for user in get_user_model().objects.all():
-        user.designations.all().delete()
         user.second_factor.delete()
         user.delete()
     assert seed(home) == first

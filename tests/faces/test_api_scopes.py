@@ -17,12 +17,14 @@ OPERATIONS = {
 }
 WRITES = {
     "create_order_intent": (TokenScope.INTENTS, body()),
+    "roll_back": (TokenScope.STOP, {}),
     "trip_emergency_stop": (TokenScope.STOP, {"scope": "all"}),
     "request_rearm": (
         TokenScope.STOP,
         {"scope": "all", "reason": "looked at it all", "root_cause": "a test"},
     ),
     "start_preflight": (TokenScope.PREFLIGHT, {}),
+    "request_golive": (TokenScope.GOLIVE, {"account": "nobody", "reason": "asked by an outside program"}),
 }
 
 
@@ -31,6 +33,7 @@ def ask(api, name):
     path = path.removeprefix("/api/v1").replace("{name}", "paper-main")
     for parameter in ("event_id", "run_id", "decision_id"):
         path = path.replace(f"{{{parameter}}}", "1")
+    path = path.replace("{request_id}", "00000000-0000-4000-8000-000000000000")
     return api.get(path) if method == "get" else api.post(path, WRITES[name][1])
 
 

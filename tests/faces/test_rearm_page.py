@@ -120,6 +120,7 @@ def test_somebody_who_may_not_ask_is_told_so(event):
     assert "Ask to re-arm" not in text
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_desk_of_one_person_asks_with_its_code(event):
     choose_mode(Mode.SOLO)
     make_person("ida", Role.REQUESTER, Role.APPROVER)

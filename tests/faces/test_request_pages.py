@@ -100,6 +100,23 @@ def test_rejecting_and_withdrawing(row):
     assert sign_in("bob").post(page(row, "reject"), filled(row)).status_code == 409
 
 
+def test_what_is_closed_offers_nothing_and_what_is_void_says_so(row, settings):
+    client = sign_in("bob")
+    settings.TRADING_ENVIRONMENT = "demo"
+    assert "It cannot be approved." in client.get(page(row)).content.decode()
+    settings.TRADING_ENVIRONMENT = "paper"
+    text = client.get(page(row)).content.decode()
+    for part in ("0 so far", "at once, with the last approval", "<textarea"):
+        assert part in text
+    assert "It cannot be approved." not in text
+    assert client.post(page(row), filled(row)).status_code == 302
+    answer = client.post(page(row), filled(row))
+    text = answer.content.decode()
+    assert answer.status_code == 409
+    assert "It is executed: nothing can be decided any more." in text
+    assert "<textarea" not in text
+
+
 def test_a_forged_post_decides_nothing(row):
     client = sign_in("bob", enforce_csrf_checks=True)
     assert client.post(page(row), filled(row)).status_code == 403
@@ -153,3 +170,6 @@ def test_a_throttled_strategy_is_let_enter_again_by_post_only(row, desk):
     activity.refresh_from_db()
     assert (activity.entries, activity.throttled_at) == (0, None)
     assert client.get(address).status_code == 404
+    late = client.post(address, said)
+    assert late.status_code == 409
+    assert "is not throttled any more" in late.content.decode()

@@ -12,13 +12,15 @@ from django.db import transaction
 from controlplane.alerts.models import Alert
 from controlplane.approvals.core import Actor, ActorKind, Role, TokenScope
 from controlplane.approvals.services import NotDesignated, ScopeMissing
+from controlplane.audit.canonical import digest_of
 from controlplane.audit.models import AuditEvent
 from risk import models
 from risk.judgement import judge_intent
 from risk.registration import ScopeExists, ensure_scopes_for_account, register_scope
 from risk.selectors import get_risk_state, get_stop_status, list_trading_states
 from risk.services import trip_emergency_stop
-from risk.stops.emergency import ScopeInvalid, start_sweeper_if_unguarded
+from risk.stops.emergency import MOST_AGAIN, ScopeInvalid, start_sweeper_if_unguarded
+from risk.stops.rearm import EVIDENCE_DOMAIN, read_evidence
 from tests.factories import UserFactory
 from tests.risk import desk
 from trading import models as facts
@@ -110,6 +112,34 @@ def test_tripping_what_is_halted_returns_the_stop_that_stands():
     assert second.pk == first.pk
     assert facts.TradingState.objects.get(scope="all").version == version
     assert AuditEvent.objects.filter(action="risk.stop_trip").count() == 1
+
+
+def test_a_person_who_stops_what_is_halted_is_audited_and_a_request_to_rearm_from_before_is_void():
+    desk.make_desk()
+    first = trip()
+    shown = digest_of(EVIDENCE_DOMAIN, read_evidence(first))
+
+    again = trip(reason="it is still wrong", actor=OPERATOR)
+
+    assert again.pk == first.pk
+    audited = AuditEvent.objects.filter(action="risk.stop_trip").order_by("seq").last()
+    assert audited is not None
+    assert (audited.actor, audited.reason) == (OPERATOR.audit_name, "it is still wrong")
+    assert audited.payload["detail"]["joins"] is True
+    again.refresh_from_db()
+    assert [entry["reason"] for entry in again.evidence["again"]] == ["it is still wrong"]
+    assert digest_of(EVIDENCE_DOMAIN, read_evidence(again)) != shown
+
+
+def test_pressing_often_does_not_grow_the_stop_without_end():
+    desk.make_desk()
+    trip()
+    for number in range(MOST_AGAIN + 3):
+        event = trip(reason=f"press {number}", actor=OPERATOR)
+    event.refresh_from_db()
+    assert len(event.evidence["again"]) == MOST_AGAIN
+    assert event.evidence["again"][-1]["reason"] == f"press {MOST_AGAIN + 2}"
+    assert AuditEvent.objects.filter(action="risk.stop_trip").count() == MOST_AGAIN + 4
 
 
 def test_a_scope_whose_state_was_lost_can_still_be_tripped_and_is_never_registered_again():

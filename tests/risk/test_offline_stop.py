@@ -16,6 +16,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.core.management.base import OutputWrapper
 
+import risk.services
+from controlplane import guard
 from controlplane.audit.models import AuditEvent
 from controlplane.desk import ROOT, hold_desk, write_desk
 from controlplane.errors import InvalidInput
@@ -23,7 +25,7 @@ from risk import models
 from risk.services import sweep_stops
 from risk.stops.offline_adoption import adopt_offline_stops, get_folder
 from tests.risk.test_sweep import foreign, open_ids, rest, stop_entry
-from tests.risk.test_sweep_positions import enter, wait_for
+from tests.risk.test_sweep_positions import enter, trip, wait_for
 from tests.trading.foreign import trade_by_hand
 from trading import market
 from trading import models as facts
@@ -354,6 +356,48 @@ def test_what_the_desk_does_not_know_halts_everything(desk, scope, halted):
     event = models.StopEvent.objects.get()
     assert event.scope == halted.replace("paper-main", desk.place.account.name)
     assert event.positions == "keep"
+
+
+def test_a_journal_that_cannot_be_read_halts_everything_once_and_the_others_count_too(desk):
+    (get_folder() / "20260101T000000-1.jsonl").mkdir(parents=True)
+    stop("flatten", scope=f"account:{desk.place.account.name}")
+
+    assert adopt_offline_stops() == 2
+    assert adopt_offline_stops() == 0
+
+    account = f"account:{desk.place.account.name}"
+    assert "cannot be read" in models.StopEvent.objects.get(scope="all").reason
+    assert set(models.StopEvent.objects.values_list("scope", "positions")) == {
+        ("all", "keep"),
+        (account, "flatten"),
+    }
+    assert AuditEvent.objects.filter(action="risk.offline_stop").count() == 2
+
+
+def test_a_journal_that_cannot_be_renamed_counts_once_and_keeps_nothing_from_being_swept(desk):
+    enter(desk)
+    result = stop()
+    result.journal.with_name(result.journal.name + ".adopted").mkdir()
+
+    guard.sweep_stops()
+    guard.sweep_stops()
+
+    assert models.StopEvent.objects.get().progress == "STOPPED"
+    assert AuditEvent.objects.filter(action="risk.offline_stop").count() == 1
+
+
+def test_what_goes_wrong_with_journals_keeps_no_stop_from_being_swept(desk, monkeypatch):
+    event = trip()
+
+    def fail() -> int:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(risk.services, "adopt_offline_stops", fail)
+    with pytest.raises(OSError, match="the disk is gone"):
+        guard.sweep_stops()
+
+    event.refresh_from_db()
+    assert event.progress == "STOPPED"
 
 
 def test_an_empty_journal_halts_everything(desk):

@@ -25,6 +25,7 @@ from risk.metrics import STOP_SECONDS
 from risk.services import trip_emergency_stop, watch_stops
 from risk.stops import sweep
 from risk.stops.rules import get_stop_rules
+from risk.stops.side_by_side import run_side_by_side
 from tests.factories import TradingStateFactory
 from tests.risk.test_sweep import stop_entry
 from tests.trading.foreign import trade_by_hand
@@ -472,6 +473,24 @@ def test_growth_is_measured_against_the_trips_threshold():
     assert not has_grown(now=D("0.0599"), **at)
 
 
+@pytest.mark.parametrize(("capital_loss", "positions"), [("0.0977", "keep"), ("0.0979", "flatten")])
+def test_a_loss_of_the_day_that_goes_on_after_midnight_escalates(desk, capital_loss, positions):
+    """The day's drawdown begins anew at 00:00 UTC; what was lost since the trip does not."""
+    enter(desk)
+    scope = f"account:{desk.place.account.name}"
+    measured = {"measured": "0.016", "threshold": "0.015", "readings": 3}
+    # Half of 0.015 of the peak of 1016.26 is 7.62 USDT; at the trip 100 of 1100 were lost.
+    amounts = {"equity": "1000", "base": "1100", "peak": "1016.26", "net_flow": "0"}
+    event = run(trip(scope=scope, source="daily_drawdown", evidence=measured | amounts))
+    models.Watch.objects.create(trigger="daily_drawdown", scope=scope, measured="0.002", threshold="0.015")
+    measure(scope, capital_loss)
+
+    watch_stops(clocks=later(0))
+
+    event.refresh_from_db()
+    assert event.positions == positions
+
+
 def test_what_cannot_be_read_does_not_escalate(desk):
     enter(desk)
     scope = f"account:{desk.place.account.name}"
@@ -538,6 +557,8 @@ def test_a_sweeper_that_is_killed_is_followed_by_one_that_goes_on(desk, path):
     assert event.progress == "STOPPING"
     assert ("confirm", "done") not in steps(event)
     desk.clear_faults()
+    # What the dead one sent might still fill, for as long as the venue may take to show it.
+    facts.Order.objects.filter(purpose="flatten").update(sent_at=later(-30).wall_at)
 
     wait_for(lambda: run(event).progress == "STOPPED", "the second sweeper")
 
@@ -585,7 +606,7 @@ def test_venue_accounts_are_swept_side_by_side():
         second.set()
         return True
 
-    assert sweep.run_side_by_side([wait, go]) == [True, True]
+    assert run_side_by_side([wait, go]) == [True, True]
 
 
 def test_a_turn_whose_time_is_over_leaves_the_rest_for_the_next(desk, monkeypatch):

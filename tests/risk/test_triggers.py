@@ -1,5 +1,6 @@
 """Readings of a simulated venue, and what trips: the right scope, at the third reading, and no sooner."""
 
+import threading
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -473,6 +474,21 @@ def test_a_look_that_fails_is_raised_after_the_others():
     with pytest.raises(ValueError, match="first"):
         run_each([fail, lambda: done.append(1), fail, lambda: done.append(2)])
     assert done == [1, 2]
+
+
+def test_accounts_are_read_side_by_side_once_they_have_taken_too_long(monkeypatch):
+    """The first waits for the second: one after the other neither would end."""
+    monkeypatch.setattr(triggers, "ONE_BY_ONE_SECONDS", 0.0)
+    second, failure = threading.Event(), ValueError("the second")
+
+    def wait() -> None:
+        assert second.wait(20)
+
+    def fail() -> None:
+        second.set()
+        raise failure
+
+    assert triggers.attempt_soon([wait, fail]) == [failure]
 
 
 def test_one_process_watches_at_a_time(desk, watcher, monkeypatch):

@@ -341,6 +341,9 @@ def _close(position: models.Position, gateway: Gateway, purpose: OrderPurpose, l
         cancel(order, gateway)
     for order in list_unsettled(place, symbol, purpose):
         settle(order, gateway)
+    if leave and list_unsettled(place, symbol, purpose):
+        # What may still fill has closed a part already: to send the rest of it again could close too much.
+        return
     position.refresh_from_db()
     if abs(position.quantity) > leave and position.entry_intent is not None:
         if not _is_backing_off(position, purpose):

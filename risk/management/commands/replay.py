@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from controlplane.desk import write_private
+from controlplane.documents import Document, to_html, to_markdown
 from controlplane.yaml_file import YamlError
 from risk.core.values import Limits
 from risk.exposure import load_exposure
@@ -21,7 +22,6 @@ from risk.limits import get_profiles_path, load_profiles
 from risk.replay.impact import measure_impact
 from risk.replay.impact_report import impact_as_data, impact_as_text, make_impact_page
 from risk.replay.output import as_data, as_text
-from risk.replay.page import Page, to_html, to_markdown
 from risk.replay.recorded import load_recorded
 from risk.replay.report import make_page
 from risk.replay.run import run_replay
@@ -80,7 +80,7 @@ class Command(BaseCommand):
         self._write_report(options["report"], lambda: make_impact_page(impact))
         self.stdout.write(json.dumps(impact_as_data(impact)) if options["json"] else impact_as_text(impact))
 
-    def _write_report(self, path: Path | None, make: Callable[[], Page]) -> None:
+    def _write_report(self, path: Path | None, make: Callable[[], Document]) -> None:
         if path is None:
             return
         page = make()
