@@ -24,11 +24,12 @@ from controlplane.audit import services as audit
 from controlplane.audit.canonical import decimal_text
 from controlplane.errors import Conflict, NotFound, NotPermitted
 from controlplane.yaml_file import YamlError
+from golive.ceiling import require_config
 from golive.config_file import hold_config
 from golive.core.words import ActivationState, Phase, ProgrammeState
 from golive.handover import confirm_activation, find_observed
 from golive.holds import lock_account, require_released
-from golive.models import Activation, Programme
+from golive.models import Activation, Freeze, Programme
 from golive.permits import replace_permit
 from golive.programme import (
     BEFORE_ACTIVATION,
@@ -44,7 +45,6 @@ from golive.programme import (
 )
 from golive.programme_rules import get_programme_rules
 from golive.proposal import bind, find_difference, make_subject
-from golive.selectors import get_active_config
 from risk.limits import get_limits
 from risk.overrides import bump_book, end_overrides
 from risk.reducing.releases import release_weekly_loss
@@ -52,7 +52,7 @@ from risk.services import divide_exposure
 from risk.stops.capital import rebase_capital
 from risk.stops.rearm_facts import measure_equity
 from trading.core.values import Clocks
-from trading.models import Account
+from trading.models import Account, Permit
 from trading.selectors import get_active_permit, get_clocks
 
 __all__ = ["activate", "confirm_activation", "find_activation_request", "find_observed", "request_activation"]
@@ -253,39 +253,20 @@ def _go_live(
     clocks: Clocks,
 ) -> Activation:
     """Everything that becomes true at once: permit, activation, phase, base of capital, allotments."""
-    account, name, limit_set = programme.account, actor.audit_name, request.subject["limit_set"]
+    account, name = programme.account, actor.audit_name
     equity = measure_equity(account.name, now=clocks.wall_at).equity
     before = get_active_permit(account)
     permit = replace_permit(
         account=account,
         kind="LIVE",
         profile=programme.profile,
-        limit_set_digest=limit_set,
+        limit_set_digest=request.subject["limit_set"],
         actor=name,
         reason=reason,
         wall_at=clocks.wall_at,
     )
     _supersede_standing(account)
-    config = get_active_config()
-    if config is None or programme.freeze is None:
-        raise SubjectChanged("nothing is configured or frozen", code="subject_changed")
-    activation = Activation.objects.create(
-        programme=programme,
-        account=account,
-        request_id=request.pk,
-        request_digest=request.digest,
-        profile=programme.profile,
-        limit_set_digest=limit_set,
-        config=config,
-        freeze=programme.freeze,
-        permit=permit,
-        previous_limit_set_digest="" if before is None else before.limit_set_digest,
-        requested_by=request.proposer_name,
-        approved_by=approvers,
-        activated_by=name,
-        approval_words=Mode(request.mode).words,
-        market_at=clocks.market_at,
-    )
+    activation = _keep(programme, request, permit, before, approved_by=approvers, activated_by=name)
     enter_phase(programme, Phase.OBSERVATION, actor, clocks)
     rebase_capital(account=account, equity=equity, reason=reason, set_by=name)
     release_weekly_loss(account=account, because=f"promoted: {reason}", actor=name, clocks=clocks)
@@ -294,6 +275,37 @@ def _go_live(
     bump_book(account)
     _record_activation(activation, request, reason)
     return activation
+
+
+def _keep(
+    programme: Programme,
+    request: ApprovalRequest,
+    permit: Permit,
+    before: Permit | None,
+    *,
+    approved_by: list[str],
+    activated_by: str,
+) -> Activation:
+    """The row, once for this request; configuration and freeze are those that were just compared."""
+    config = require_config()
+    freeze = Freeze.objects.get(programmes=programme)
+    return Activation.objects.create(
+        programme=programme,
+        account=programme.account,
+        request_id=request.pk,
+        request_digest=request.digest,
+        profile=programme.profile,
+        limit_set_digest=permit.limit_set_digest,
+        config=config,
+        freeze=freeze,
+        permit=permit,
+        previous_limit_set_digest="" if before is None else before.limit_set_digest,
+        requested_by=request.proposer_name,
+        approved_by=approved_by,
+        activated_by=activated_by,
+        approval_words=Mode(request.mode).words,
+        market_at=get_clocks().market_at,
+    )
 
 
 def _supersede_standing(account: Account) -> None:

@@ -165,7 +165,8 @@ def judge_checklist(facts: ProgrammeFacts, rules: ProgrammeRules) -> Condition:
         return _unmet("checklist", "checklist_unknown", "nothing measures the checklist", "")
     if facts.unmet_lines:
         text = f"{len(facts.unmet_lines)} lines are open: {', '.join(facts.unmet_lines[:3])}"
-        return _unmet("checklist", "checklist_open", text, "measure or sign each open line")
+        then = f"manage.py golive checklist --account {facts.account}"
+        return _unmet("checklist", "checklist_open", text, then)
     return _met("checklist", "every line is met")
 
 

@@ -7,7 +7,13 @@ from controlplane.approvals import selectors
 from controlplane.approvals.core import Role
 from controlplane.approvals.models import ApprovalRequest
 from controlplane.dashboard.golive_diff import compare_limits
-from controlplane.dashboard.golive_request import draw_impact
+from controlplane.dashboard.golive_request import (
+    add_typed_limits,
+    describe_permission,
+    draw_impact,
+    list_typed_fields,
+)
+from controlplane.dashboard.requests import DecisionForm
 from golive import models
 from golive.core.direction import LIMITS
 from risk.limits import load_profiles
@@ -145,3 +151,18 @@ def test_every_limit_that_changes_stands_beside_what_is_active(settings, tmp_pat
         assert part in changed
     assert "moved" not in changed
     assert "44 limits stay as they are" in text
+
+
+def test_a_desk_of_one_person_types_the_new_limits_without_seeing_them(asked):
+    asked.mode = "solo"
+    shown = describe_permission(asked, "activate")
+    assert (shown["diff"], shown["hides_limits"]) == (None, True)
+    assert describe_permission(asked, "approve")["diff"] is not None
+    form = DecisionForm({"reason": REASON, "otp": "123456", "digest": asked.digest})
+    add_typed_limits(form, asked)
+    assert [field.label for field in list_typed_fields(form)] == [
+        "New max position notional",
+        "New max leverage",
+    ]
+    assert not form.is_valid()
+    assert set(form.errors) == {"typed_max_position_notional", "typed_max_leverage"}

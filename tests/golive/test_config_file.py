@@ -1,5 +1,6 @@
 """config/go_live.yaml: what it may say, what loading it does at once, and that versions never change."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -343,3 +344,30 @@ def test_a_lowered_set_is_stored_once(tmp_path):
     again = store_limit_set(limits=lowered, actor="olga", reason=REASON)
     assert again.loaded_by == "system:ceiling"
     assert get_clocks().wall_at - again.loaded_at < timedelta(minutes=1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_loads_at_the_same_time_come_one_after_the_other(tmp_path):
+    actor = loader()
+    paths = []
+    for number in range(1, 9):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        paths.append(write(folder, ("max_leverage: 2", f"max_leverage: {number}")))
+
+    def run(path):
+        try:
+            return load_config(actor=actor, reason=REASON, path=path).pk
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(max_workers=len(paths)) as pool:
+        made = list(pool.map(run, paths))
+    rows_made = list(GoLiveConfig.objects.order_by("pk"))
+    assert sorted(made) == [row.pk for row in rows_made]
+    events = {
+        event.subject_id: event.payload["detail"]["replaces"]
+        for event in AuditEvent.objects.filter(action="golive.config_load")
+    }
+    digests = [row.digest for row in rows_made]
+    assert [events[digest] for digest in digests] == ["", *digests[:-1]]

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from controlplane.audit.models import AuditEvent
-from golive.permits import LEASE, PaperOnly
+from golive.permits import LEASE, PaperOnly, replace_permit
 from golive.services import end_permit, issue_paper_permit, renew_leases
 from trading.models import Permit
 from trading.selectors import get_clocks
@@ -58,9 +58,17 @@ def test_other_limits_end_the_permit_and_the_new_one_has_a_higher_token():
 
 def test_an_account_that_was_activated_never_falls_back_to_a_bootstrap_permit():
     first = issue()
-    Permit.objects.filter(pk=first.pk).update(kind="LIVE", active=False)
+    facts = {"actor": "operator", "reason": "activated by a test", "wall_at": get_clocks().wall_at}
+    live = replace_permit(
+        account=first.account,
+        kind="LIVE",
+        profile="MICRO",
+        limit_set_digest=first.limit_set_digest,
+        **facts,
+    )
+    end_permit(permit=live, **facts)
     again = issue(account=first.account)
-    assert again.pk == first.pk
+    assert again.pk == live.pk
     assert not again.active
 
 

@@ -19,6 +19,7 @@ from risk.stops.capital import rebase_capital
 from risk.stops.emergency import trip_emergency_stop
 from risk.stops.escalation import get_loss
 from risk.stops.triggers import GUARD, run_each, watch_all
+from tests.factories import PermitFactory
 from trading import dispatch, locks
 from trading import models as facts
 from trading.core.values import Clocks
@@ -440,7 +441,7 @@ def test_an_account_without_a_permit_is_not_watched(desk, watcher):
     facts.Permit.objects.update(active=False)
     watcher.look()
     assert not models.Watch.objects.filter(scope=account_scope(desk)).exists()
-    facts.Permit.objects.update(active=True, environment="live", kind="LIVE")
+    PermitFactory(account=desk.place.account, environment="live", kind="LIVE")
     watcher.look()
     assert not models.Watch.objects.filter(scope=account_scope(desk)).exists()
 
