@@ -63,7 +63,8 @@ FROM generate_series({offset} + %(first)s::bigint, {offset} + %(last)s::bigint) 
 ALERTS = """
 INSERT INTO alerts_alert (id, code, severity, scope, text, correlation_id, dedupe_key, owner, opened_at,
     acknowledged_by, resolved_at)
-SELECT n, 'bench' || n %% 5, CASE WHEN n %% 1000 = 0 THEN 'critical' ELSE 'warning' END, 'account:' || n %% 40,
+SELECT n, 'bench' || n %% 5, CASE WHEN n %% 1000 = 0 THEN 'critical' ELSE 'warning' END,
+    'account:' || n %% 40,
     'It happened' || CASE WHEN n = {offset} + 500 THEN ' needle' ELSE '' END, '', 'bench' || n, 'operator',
     past, '', past
 FROM generate_series({offset} + %(first)s::bigint, {offset} + %(last)s::bigint) n,

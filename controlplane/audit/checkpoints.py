@@ -77,13 +77,14 @@ def _sign_head(reason: str, *, at: datetime) -> Checkpoint | None:
     public_key = get_public_key()
     if head.seq == 0 or public_key is None:
         return None
+    said, previous = redact_text(reason), GENESIS if last is None else last.digest
     facts = {
         "origin": settings.AUDIT_ORIGIN,
         "size": head.seq,
         "hash": head.hash,
         "time": at,
-        "reason": redact_text(reason),
-        "previous": GENESIS if last is None else last.digest,
+        "reason": said,
+        "previous": previous,
         "key": key_fingerprint(public_key),
     }
     body = canonical_text(facts)
@@ -91,9 +92,9 @@ def _sign_head(reason: str, *, at: datetime) -> Checkpoint | None:
         seq=head.seq,
         hash=head.hash,
         at=at,
-        reason=facts["reason"],
+        reason=said,
         body=body,
-        previous=facts["previous"],
+        previous=previous,
         digest=checkpoint_digest(body),
         signature=_signing_key().sign(CHECKPOINT_DOMAIN + body.encode()).hex(),
     )

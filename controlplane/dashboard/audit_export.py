@@ -34,10 +34,11 @@ def export_log(request: HttpRequest) -> HttpResponseBase:
 
 def record_export(person: User, reason: str) -> None:
     """Record who takes the log along, and why; raises where they may not."""
-    facts = {"action": ACTION, "actor": person.get_username(), "subject_type": "log", "subject_id": "all"}
-    with audited_attempt(**facts, reason=reason), transaction.atomic(durable=True):
+    actor = person.get_username()
+    attempt = audited_attempt(action=ACTION, actor=actor, subject_type="log", subject_id="all", reason=reason)
+    with attempt, transaction.atomic(durable=True):
         if Role.AUDITOR not in list_roles(person):
             raise NotPermitted("only who is designated as auditor exports the log")
         if len(reason) < SHORTEST_REASON:
             raise InvalidInput(f"reason: at least {SHORTEST_REASON} characters")
-        record(**facts, reason=reason)
+        record(action=ACTION, actor=actor, subject_type="log", subject_id="all", reason=reason)
