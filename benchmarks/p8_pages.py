@@ -36,12 +36,12 @@ PAGES = {
     "audit no words": "audit/auditevent/?q=haystackless",
     "decisions": "risk/decision/",
     "decisions denied": "risk/decision/?allowed__exact=0",
-    "decisions search": "risk/decision/?q=bench500",
+    "decisions search": "risk/decision/?q=bench1000000500",
     "orders": "trading/order/",
     "orders open": "trading/order/?state__exact=open",
-    "orders search": "trading/order/?q=bench500",
+    "orders search": "trading/order/?q=bench1000000500",
     "fills": "trading/fill/",
-    "fills search": "trading/fill/?q=bench500",
+    "fills search": "trading/fill/?q=bench1000000500",
     "alerts": "alerts/alert/",
     "alerts critical": "alerts/alert/?severity__exact=critical",
     "alerts open": "alerts/alert/?resolved_at__isempty=1",
@@ -52,7 +52,7 @@ INSERT INTO audit_auditevent (seq, prev_hash, hash, body, occurred_at, action, a
     subject_type, subject_id, reason, correlation_id, environment, payload)
 SELECT n, md5('p' || n) || md5('q' || n), md5('h' || n) || md5('i' || n), body,
     now() - (({offset} + %(last)s - n) || ' s')::interval, action, 'operator' || n %% 40, 'user', 'account',
-    (n %% 500)::text, 'the measured value left its bounds', '', 'paper', body::jsonb
+    (n %% 10)::text, 'the measured value left its bounds', '', 'paper', body::jsonb
 FROM generate_series({offset} + %(first)s::bigint, {offset} + %(last)s::bigint) n,
   LATERAL (SELECT CASE WHEN n = {offset} + 500 THEN 'golive.rollback' WHEN n %% 3 = 0 THEN 'risk.lift'
     ELSE 'risk.restrict' END AS action) what,
@@ -63,7 +63,7 @@ FROM generate_series({offset} + %(first)s::bigint, {offset} + %(last)s::bigint) 
 ALERTS = """
 INSERT INTO alerts_alert (id, code, severity, scope, text, correlation_id, dedupe_key, owner, opened_at,
     acknowledged_by, resolved_at)
-SELECT n, 'bench' || n %% 5, CASE WHEN n %% 1000 = 0 THEN 'critical' ELSE 'warning' END,
+SELECT n, 'bench' || n %% 5, CASE WHEN n %% 10 = 0 THEN 'critical' ELSE 'warning' END,
     'account:' || n %% 40,
     'It happened' || CASE WHEN n = {offset} + 500 THEN ' needle' ELSE '' END, '', 'bench' || n, 'operator',
     past, '', past

@@ -22,6 +22,7 @@ from controlplane.approvals.selectors import get_database_time, get_request
 from controlplane.approvals.voting import execute_request, list_counting
 from controlplane.audit import services as audit
 from controlplane.audit.canonical import decimal_text
+from controlplane.audit.checkpoints import write_checkpoint
 from controlplane.errors import Conflict, NotFound, NotPermitted
 from controlplane.yaml_file import YamlError
 from golive.ceiling import require_config
@@ -336,6 +337,8 @@ def _record_activation(activation: Activation, request: ApprovalRequest, reason:
             "approval": activation.approval_words,
         },
     )
+    # The guard does it too, a few seconds later; where this fails nothing that was activated is in doubt.
+    transaction.on_commit(lambda: write_checkpoint("golive.activate"), robust=True)
 
 
 # The kind -------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Judgements, limits and stops: evidence, to be read."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.urls import reverse
@@ -11,10 +12,12 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from controlplane.audit.admin import ReadOnlyAdmin
+from controlplane.audit.pages import Lead
 from risk import models
 from risk.global_risk import page as global_risk_page
 from risk.selectors import list_breaches
 from trading.admin import FactAdmin, money
+from trading.models import Account
 
 VERDICTS = {"allowed": "success", "denied": "danger"}
 LEVELS = {"OK": "success", "WARNING": "warning", "CRITICAL": "danger"}
@@ -27,6 +30,7 @@ class DecisionAdmin(FactAdmin):
     list_display = ("id", "decided_at", "verdict", "reason", "account", "intent", money("max_quantity"))
     list_filter = ("account", "allowed")
     search_fields = ("id", "intent__client_ref")
+    search_leads: ClassVar[Mapping[str, Lead]] = {"intent__client_ref": ("intent__account", Account)}
     search_help_text = "Decision id or client reference, exactly"
     list_select_related = ("account", "intent")
     ordering = ("-id",)

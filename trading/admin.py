@@ -1,8 +1,8 @@
 """Every fact can be read here and none can be edited."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import DecimalField, Model
@@ -11,6 +11,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from controlplane.audit.admin import ReadOnlyAdmin
+from controlplane.audit.pages import Lead
 from controlplane.wire import money_text
 from trading import models
 
@@ -169,6 +170,7 @@ class OrderAdmin(StateAdmin):
     )
     list_filter = ("venue_account", "state", "purpose")
     search_fields = ("client_order_id", "venue_order_id")
+    search_leads: ClassVar[Mapping[str, Lead]] = {"venue_order_id": ("venue_account", models.VenueAccount)}
     search_help_text = "Client or venue order id, exactly"
     list_select_related = ("venue_account__account",)
     ordering = ("-id",)
@@ -198,8 +200,11 @@ class FillAdmin(FactAdmin):
         "venue_fill_id",
     )
     list_filter = ("venue_account",)
-    search_fields = ("order__client_order_id", "order__venue_order_id", "venue_fill_id")
-    search_help_text = "The order's client or venue id, or the fill's id, exactly"
+    search_fields = ("order__client_order_id", "order__venue_order_id")
+    search_leads: ClassVar[Mapping[str, Lead]] = {
+        "order__venue_order_id": ("order__venue_account", models.VenueAccount)
+    }
+    search_help_text = "The order's client or venue id, exactly"
     list_select_related = ("order",)
     ordering = ("-id",)
 

@@ -11,6 +11,7 @@ from unfold.admin import TabularInline
 
 from controlplane.alerts.models import Alert, ChannelHealth, Delivery
 from controlplane.audit.admin import ReadOnlyAdmin
+from controlplane.audit.pages import find_by_words
 
 DELIVERY = ("channel", "kind", "round", "state", "attempts", "next_at", "sent_at", "error")
 
@@ -58,7 +59,7 @@ class AlertAdmin(ReadOnlyAdmin):
         found, _ = super().get_search_results(request, queryset, text)
         if not text or found.exists():
             return found, False
-        return queryset.filter(HoldsWords(Value(text, output_field=CharField()))), False
+        return find_by_words(queryset, HoldsWords(Value(text, output_field=CharField()))), False
 
     @admin.display(description="seen by")
     def seen(self, alert: Alert) -> str:

@@ -1,7 +1,8 @@
 """Read-only pages of the log: evidence is looked at, never edited."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import BooleanField, CharField, Func, Model, QuerySet, Value
@@ -20,7 +21,7 @@ from controlplane.audit.models import (
     Segment,
     Verification,
 )
-from controlplane.audit.pages import KeyChangeList, OlderPaginator, find_by_key
+from controlplane.audit.pages import KeyChangeList, Lead, OlderPaginator, find_by_key, find_by_words
 from controlplane.audit.selectors import (
     get_last_verification,
     get_unanchored_since,
@@ -46,6 +47,8 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
     list_per_page = 50
     list_fullwidth = True
     own_parameters: tuple[str, ...] = ()
+    # For an identifier that is unique within an account only: its index begins with the account.
+    search_leads: ClassVar[Mapping[str, Lead]] = {}
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
         return False
@@ -82,7 +85,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
             found: tuple[QuerySet[Model], bool] = super().get_search_results(request, queryset, search_term)
             return found
         fields = [field.removeprefix("=") for field in self.search_fields]
-        return find_by_key(queryset, fields, text), False
+        return find_by_key(queryset, fields, text, self.search_leads), False
 
 
 class HoldsWords(Func):
@@ -137,7 +140,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         text = search_term.strip()
         if text and not text.isdigit() and len(text) != 64:
             words = HoldsWords(Value(text, output_field=CharField()))
-            return queryset.filter(words), False
+            return find_by_words(queryset, words), False
         return super().get_search_results(request, queryset, search_term)
 
     def changelist_view(

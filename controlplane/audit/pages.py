@@ -4,16 +4,18 @@ No row is counted. A page begins after the last row of the one before (by key, n
 finds identifiers by their indexes, and nothing is sorted by a column that no index orders.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import Func, Model, QuerySet
 from django.http import HttpRequest
 from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 
 MOST_FOUND = 500
+Lead = tuple[str, type[Model]]
+"""The column that comes first in an index, and the few rows that it may name."""
 BEFORE = "before"
 
 
@@ -51,17 +53,28 @@ class KeyChangeList(ChangeList):  # type: ignore[misc]
             self.newest = self.get_query_string(remove=[BEFORE, "p"])
 
 
-def find_by_key(rows: QuerySet[Model], fields: Iterable[str], text: str) -> QuerySet[Model]:
+def find_by_key(
+    rows: QuerySet[Model], fields: Iterable[str], text: str, leads: Mapping[str, Lead]
+) -> QuerySet[Model]:
     """Narrow to the rows one of whose fields is the text; each is asked alone, so that its index serves."""
     found: set[object] = set()
     bare = rows.order_by()
     for field in fields:
-        lookup = field if "__" in field and field.rsplit("__", 1)[1] in LOOKUPS else f"{field}__exact"
+        wanted: dict[str, object] = {field: text}
+        if field in leads:
+            column, owners = leads[field]
+            wanted[f"{column}__in"] = list(owners._base_manager.values_list("pk", flat=True))
         try:
-            found |= set(bare.filter(**{lookup: text}).values_list("pk", flat=True)[:MOST_FOUND])
+            found |= set(bare.filter(**wanted).values_list("pk", flat=True)[:MOST_FOUND])
         except (ValueError, ValidationError):
             continue  # The text is no value of that column: a word where it holds numbers.
     return rows.filter(pk__in=found)
 
 
-LOOKUPS = frozenset({"exact", "startswith"})
+def find_by_words(rows: QuerySet[Model], condition: Func) -> QuerySet[Model]:
+    """Narrow to the rows that hold words: few are looked up by the index of words, many met on the way.
+
+    The database takes a rare word for a common one, and would read the whole table by key to fill a page.
+    """
+    found = list(rows.order_by().filter(condition).values_list("pk", flat=True)[: MOST_FOUND + 1])
+    return rows.filter(condition) if len(found) > MOST_FOUND else rows.filter(pk__in=found)

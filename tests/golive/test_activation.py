@@ -17,7 +17,7 @@ from controlplane.approvals.core import Actor, ActorKind, Mode, Role
 from controlplane.approvals.models import Designation, SecondFactorUse
 from controlplane.approvals.requests import withdraw_request
 from controlplane.audit.canonical import canonical_text
-from controlplane.audit.models import AuditEvent
+from controlplane.audit.models import AuditEvent, Checkpoint
 from controlplane.errors import DomainError
 from golive import proposal
 from golive.core.words import ActivationState, Phase, ProgrammeState
@@ -397,3 +397,18 @@ def test_one_person_alone_waits_a_day_and_types_the_limits_in(account):
         walking.activate(request, "ida", typed={"max_position_notional": "200", "max_leverage": "2"})
     done = walking.activate(request, "ida", typed={"max_position_notional": "100", "max_leverage": "2"})
     assert done.approval_words == "same person, delayed"
+
+
+@pytest.mark.parametrize("is_kept_outside", [True, False])
+def test_an_activation_is_anchored_outside_and_never_held_up_by_it(
+    account, approved, settings, tmp_path, django_capture_on_commit_callbacks, is_kept_outside
+):
+    settings.AUDIT_SIGNING_KEY = "07" * 32
+    settings.AUDIT_CHECKPOINT_DIR = str(tmp_path / "outside")
+    if not is_kept_outside:
+        (tmp_path / "outside").write_text("a file where the folder should be")
+    with django_capture_on_commit_callbacks(execute=True):
+        assert walking.activate(approved).state == ActivationState.OBSERVING
+    checkpoint = Checkpoint.objects.get()
+    assert (checkpoint.reason, checkpoint.seq) == ("golive.activate", AuditEvent.objects.latest("seq").seq)
+    assert len(list(tmp_path.glob("outside/*.jsonl"))) == int(is_kept_outside)
