@@ -13,6 +13,7 @@ import pytest
 from django.db import connection, transaction
 from urllib3.util import connection as urllib3_connection
 
+from tests.factories import PermitFactory
 from trading import dispatch, models
 from trading.dispatch import claim
 from trading.dispatch.claim import hold_fence
@@ -123,18 +124,23 @@ def test_a_trip_between_the_claim_and_the_first_byte_keeps_the_request_back(
     assert desk.held() == 0
 
 
+def replace_permit() -> None:
+    models.Permit.objects.update(active=False)
+    PermitFactory(account=models.Account.objects.get(), fencing_token=10**6)
+
+
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("change", "reason"),
     [
-        ({"fencing_token": 10**6}, "PERMIT_MISMATCH"),
-        ({"active": False}, "PERMIT_MISSING"),
+        (replace_permit, "PERMIT_MISMATCH"),
+        (lambda: models.Permit.objects.update(active=False), "PERMIT_MISSING"),
     ],
 )
 def test_a_newer_permit_between_the_claim_and_the_first_byte_keeps_it_back(
-    desk: Any, pool: ThreadPoolExecutor, at_connect: Any, changes: dict[str, Any], reason: str
+    desk: Any, pool: ThreadPoolExecutor, at_connect: Any, change: Callable[[], object], reason: str
 ) -> None:
     intent = desk.approve()
-    at_connect(lambda: start(pool, lambda: models.Permit.objects.update(**changes)).result(5))
+    at_connect(lambda: start(pool, change).result(5))
     assert_fenced(desk, send(intent), reason)
 
 
