@@ -6,7 +6,7 @@ from functools import cache
 
 import factory
 from django.contrib.auth import get_user_model
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.utils import timezone
 
 from controlplane.approvals import models as approvals
@@ -24,8 +24,8 @@ MARKET_AT = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 
 @cache
 def hashed_password() -> str:
-    """Hashing is slow on purpose; once a process is enough here."""
-    return make_password(PASSWORD)
+    """Hashing is slow on purpose; once a process is enough here. Made as the desk does, whatever a test sets."""
+    return PBKDF2PasswordHasher().encode(PASSWORD, "salt-of-the-tests")
 
 
 class UserFactory(factory.django.DjangoModelFactory):

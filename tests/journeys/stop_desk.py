@@ -124,7 +124,8 @@ def fill_in_part(desk: Any) -> None:
     """An entry that took what stood at the best price and rests with the remainder."""
     desk.venue.execute("deposit", amount="10000000")
     desk.refresh_price(ENTRY)
-    ask = facts.MarketPrice.objects.get(symbol=ENTRY).ask
+    # A little above: the market may move between the look and the order.
+    ask = round(facts.MarketPrice.objects.get(symbol=ENTRY).ask * D("1.0005"), 2)
     order = send(
         desk.approve(order_type="limit", price=ask, quantity=D(1000), stop_loss=round(ask * D("0.97"), 2))
     )
