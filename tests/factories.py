@@ -24,7 +24,7 @@ MARKET_AT = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 
 @cache
 def hashed_password() -> str:
-    """Hashing is slow on purpose; once a process is enough here. Made as the desk does, whatever a test sets."""
+    """Made as the desk does, whatever a test sets; hashing is slow on purpose, so once a process."""
     return PBKDF2PasswordHasher().encode(PASSWORD, "salt-of-the-tests")
 
 
