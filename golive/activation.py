@@ -18,8 +18,9 @@ from controlplane.approvals.eligibility import require_person
 from controlplane.approvals.kinds import KINDS, RequestKind
 from controlplane.approvals.models import ApprovalRequest
 from controlplane.approvals.requests import open_within, require_reason
+from controlplane.approvals.second_factor import keeping_codes
 from controlplane.approvals.selectors import get_database_time, get_request
-from controlplane.approvals.voting import execute_request, list_counting
+from controlplane.approvals.voting import executing_request, list_counting
 from controlplane.audit import services as audit
 from controlplane.audit.canonical import decimal_text
 from controlplane.audit.checkpoints import write_checkpoint
@@ -197,7 +198,7 @@ def activate(
     ):
         require_person(actor)
         said = require_reason(reason)
-        with transaction.atomic():
+        with keeping_codes():
             return _activate(get_request(request_id), otp, actor, said, typed)
 
 
@@ -208,7 +209,14 @@ def _activate(
     if account is not None:
         lock_account(account)
     hold_config()
-    row = execute_request(request_id=request.pk, kind=ACTIVATION, actor=actor, otp=otp)
+    with executing_request(request_id=request.pk, kind=ACTIVATION, actor=actor, otp=otp) as row:
+        return _carry_out(row, actor, reason, typed)
+
+
+def _carry_out(
+    row: ApprovalRequest, actor: Actor, reason: str, typed: Mapping[str, str] | None
+) -> Activation:
+    """Look at everything again, now that the request is taken, and go live."""
     asked = row.subject
     programme = lock_programme(asked["programme"])
     if programme.phase != Phase.ACTIVATION or programme.request_id != row.pk:

@@ -3,6 +3,8 @@
 The approval that completes the quorum carries the kind's effect out, all in one transaction.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -151,13 +153,14 @@ def list_counting(row: ApprovalRequest, kind: RequestKind) -> list[Vote]:
     return [vote for vote in people.values() if eligibility.counts(vote, row, kind, now)]
 
 
-@transaction.atomic
-def execute_request(
+@contextmanager
+def executing_request(
     *, request_id: UUID, kind: str, actor: Actor, otp: str | None, digest: str | None = None
-) -> ApprovalRequest:
-    """Take an approved request for execution, in the caller's transaction and only once.
+) -> Iterator[ApprovalRequest]:
+    """Take an approved request for execution, only once; the caller makes the change within.
 
-    For kinds without an effect: the caller does the change, inside its own `audited_attempt`.
+    For kinds without an effect. The caller stands inside `audited_attempt` and `keeping_codes`: what is
+    refused within undoes the execution and the change, and the code stays spent.
     Raises QuorumLost if the approvals no longer hold, and NotDesignated for whoever may neither ask nor
     approve.
     """
@@ -170,9 +173,10 @@ def execute_request(
     if len(list_counting(row, found)) < required_of(row, found):
         raise QuorumLost("too few of those who approved may still approve")
     spend_code(user=person, code=otp, action="execute", digest=row.digest)
-    move(row, RequestState.EXECUTED)
-    _record_execution(row, actor)
-    return row
+    with transaction.atomic():
+        move(row, RequestState.EXECUTED)
+        _record_execution(row, actor)
+        yield row
 
 
 def _record_execution(row: ApprovalRequest, actor: Actor) -> None:

@@ -263,6 +263,18 @@ def test_a_second_factor_is_asked_and_bound(account, approved):
     assert walking.activate(approved).state == ActivationState.OBSERVING
 
 
+def test_a_code_of_a_refused_activation_stays_spent_and_the_request_open(account, approved):
+    hold_account(account=account, reason="held by a test", actor="guard:test", clocks=get_clocks())
+    code = code_of(selectors.get_user("bob"))
+    with refused("account_held"):
+        walking.activate(approved, by="bob", otp=code)
+    assert is_untouched(account)
+    approved.refresh_from_db()
+    assert approved.state == "approved"
+    with refused("step_up_used"):
+        walking.activate(approved, by="bob", otp=code)
+
+
 def used_code(name: str) -> str:
     step = SecondFactorUse.objects.filter(user__username=name).latest("id").step
     return core.totp_code(selectors.get_user(name).second_factor.totp_secret, step)
