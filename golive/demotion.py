@@ -25,7 +25,7 @@ from golive.permits import end_permit, replace_permit
 from risk.core.emergency_stop import Cause
 from risk.limits import get_limits, with_digest
 from risk.models import Restriction
-from risk.overrides import bump_book
+from risk.overrides import bump_book, end_overrides
 from risk.registration import store_limit_set
 from trading.core.values import Clocks, Environment
 from trading.models import Account, Permit
@@ -63,6 +63,7 @@ def demote_account(*, account: Account, cause: Restriction, clocks: Clocks) -> D
     reason = f"demoted from {permit.profile} to {lower or 'paper'}: {cause.reason}"
     begun = _begin_lower(account, permit, lower, reason, clocks)
     bump_book(account)
+    end_overrides(account=account, reason=reason, actor=ACTOR)
     _end_activation(account, permit, reason)
     hold_account(account=account, reason=reason, actor=ACTOR, clocks=clocks)
     row = Demotion.objects.create(

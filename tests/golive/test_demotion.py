@@ -22,6 +22,7 @@ from risk.reducing.consequences import apply_consequences
 from risk.reducing.releases import release_weekly_loss
 from risk.registration import ensure_limit_set, ensure_scopes_for_account
 from risk.services import cancel_resting_entries
+from tests.approvals.conftest import grant_override
 from tests.golive import configuring
 from tests.golive.live import go_live
 from tests.golive.recording import become, make_live, place_of, restrict
@@ -97,6 +98,18 @@ def test_where_there_is_no_paper_micro_loses_its_permit(settings):
     (row,) = demote()
     assert (row.permit, get_active_permit(account)) == (None, None)
     assert get_barred_until(account) is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_raised_for_a_while_ends_with_the_rung():
+    permit = make_live(profile="SMALL")
+    row = grant_override(
+        permit.account, limit="max_positions", value=Decimal(4), max_uses=None, window=timedelta(minutes=10)
+    )
+    lose(permit)
+    assert len(demote()) == 1
+    row.refresh_from_db()
+    assert row.ended_by == "guard:demotion"
 
 
 @pytest.mark.django_db
