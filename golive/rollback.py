@@ -31,7 +31,7 @@ from golive.rollback_steps import DONE, OWN_STEPS, advance_rollback, make_step
 from risk.core.emergency_stop import PositionPolicy, StopSource, parse_scope
 from risk.overrides import bump_book, end_overrides
 from risk.services import store_limit_set
-from risk.stops.emergency import halt_scope, lapse_entries, require_may_stop, start_sweeper_if_unguarded
+from risk.stops.emergency import halt_scope, lapse_entries, require_may_stop, start_sweeper
 from risk.stops.states import halt
 from trading import selectors
 from trading.core.values import Clocks, Environment, OrderPurpose
@@ -325,7 +325,7 @@ def _halt(row: Rollback, order: Order) -> None:
         actor=order.actor,
         clocks=order.clocks,
     )
-    transaction.on_commit(lambda: start_sweeper_if_unguarded(event.pk))
+    transaction.on_commit(lambda: start_sweeper(event.pk))
 
 
 def _describe(plan: Plan) -> str:

@@ -59,7 +59,7 @@ def trip_emergency_stop(
     the account's profile does not do more.
 
     From this commit on nothing that could add risk is allowed or sent. The venues are swept by the
-    guard, which is woken; if it is silent, by a process of its own (`call_sweeper` replaces that).
+    guard, which is woken; if it does not answer, by a process of its own (`call_sweeper` replaces that).
     Raises ScopeInvalid, NotDesignated and ScopeMissing; a refusal is audited.
     """
     reason = reason.strip() or DEFAULT_REASON
@@ -81,7 +81,7 @@ def trip_emergency_stop(
             clocks=clocks,
         )
     if event.progress == StopProgress.STOPPING:
-        call = call_sweeper or start_sweeper_if_unguarded
+        call = call_sweeper or start_sweeper
         event_id = event.pk
         transaction.on_commit(lambda: call(event_id))
     return event
@@ -240,13 +240,15 @@ def lapse_entries(scope: Scope) -> int:
     )
 
 
-def start_sweeper_if_unguarded(event_id: int) -> None:
-    """Start `manage.py emergency_stop sweep` on its own if no guard has shown life lately."""
+def start_sweeper(event_id: int) -> None:
+    """Start `manage.py emergency_stop sweep` on its own: a guard may have died since it last showed life.
+
+    Where one has lately, the process leaves the stop to it if it answers within a second.
+    """
     lively = Heartbeat.objects.filter(name=GUARD_HEARTBEAT, beat_at__gt=Now() - GUARD_SILENT_AFTER)
-    if lively.exists():
-        return
+    patience = ("--unless-answered",) if lively.exists() else ()
     try:
-        start_detached("emergency_stop", "sweep", str(event_id))
+        start_detached("emergency_stop", "sweep", str(event_id), *patience)
     except OSError as error:
         # The stop stands whether or not a process can be had; whoever comes next sweeps it.
         logger.error("no sweeper could be started for stop %s: %s", event_id, error)

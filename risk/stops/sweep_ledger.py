@@ -1,14 +1,15 @@
 """The steps of a stop at one venue account, and a sweeper's turn there."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from risk import models
-from risk.core.emergency_stop import StepAction, StepStatus
+from risk.core.emergency_stop import StepAction, StepStatus, StopProgress
+from risk.stops.escalation import get_sweep_began_at
 from trading.core.values import Clocks, Scope
 from trading.models import VenueAccount
 
@@ -79,3 +80,14 @@ class Turn:
     def is_over(self) -> bool:
         """Whether what is left must wait for the next turn, so that others get theirs."""
         return time.monotonic() >= self.deadline
+
+
+def is_answered(events: Iterable[models.StopEvent]) -> bool:
+    """Whether a sweeper has noted what came of each of the stops since it began to be swept, or it ended."""
+    return all(
+        event.progress == StopProgress.STOPPED
+        or event.steps.exclude(status=StepStatus.PENDING)
+        .filter(updated_at__gt=get_sweep_began_at(event))
+        .exists()
+        for event in events
+    )

@@ -19,7 +19,9 @@ from risk import models
 from risk.core.emergency_stop import parse_scope
 from risk.services import sweep_stops, trip_emergency_stop, watch_stops
 from risk.stops import sweep_orders
+from risk.stops.escalation import resume_stop
 from risk.stops.sweep import sweep_stop
+from risk.stops.sweep_ledger import is_answered
 from tests.factories import TradingStateFactory
 from trading import dispatch
 from trading import models as facts
@@ -28,6 +30,7 @@ from trading.core.values import Clocks, OrderRequest, OrderType, Side
 from trading.dispatch.orders import open_venue
 from trading.reconcile import reconcile_venue_account
 from trading.selectors import get_clocks
+from trading.services import record_heartbeat
 
 GUARD = Actor(name="watch", kind=ActorKind.GUARD)
 D = Decimal
@@ -352,3 +355,38 @@ def test_the_command_sweeps_every_unfinished_stop_and_says_how_far_it_is(desk):
 def test_an_unknown_stop_is_refused():
     with pytest.raises(CommandError, match="stop_event_not_found"):
         call_command("emergency_stop", "sweep", "12345")
+
+
+# Who sweeps ----------------------------------------------------------------------------------------
+
+
+def sweep_unless_answered(event: models.StopEvent) -> str:
+    out = StringIO()
+    call_command("emergency_stop", "sweep", str(event.pk), "--unless-answered", stdout=out)
+    return out.getvalue()
+
+
+def test_a_process_of_its_own_sweeps_where_a_guard_died_a_moment_ago(desk):
+    record_heartbeat(name="guard:sweep")
+    order, event = rest(desk), trip()
+    assert "STOPPED" in sweep_unless_answered(event)
+    order.refresh_from_db()
+    assert order.state == "cancelled"
+
+
+def test_it_leaves_the_stop_to_whoever_answers(desk):
+    rest(desk)
+    event = trip()
+    desk.fault("error_before", times=10_000)
+    run(event)
+    before = desk.requests_to("GET", "/fapi/v1/openOrders")
+    assert sweep_unless_answered(event) == "a guard sweeps it\n"
+    assert desk.requests_to("GET", "/fapi/v1/openOrders") == before
+
+
+def test_what_was_noted_before_a_stop_was_taken_up_again_is_no_answer(desk):
+    event = run(trip())
+    assert is_answered([event])
+    resume_stop(event, reason="a test of taking it up again")
+    assert not is_answered([event])
+    assert "STOPPED" in sweep_unless_answered(event)

@@ -13,10 +13,12 @@ from risk.core.emergency_stop import PositionPolicy, StopProgress, StopSource
 from risk.management import offline_verbs, rearm_verbs
 from risk.reducing.restrictions import acknowledge_restriction, list_restrictions, release_of
 from risk.stops.emergency import DEFAULT_REASON
+from risk.stops.sweep_ledger import is_answered
 from trading.selectors import get_clocks
 
 REFUSED = 1
 PAUSE_SECONDS = 1.0
+ANSWER_SECONDS, POLL_SECONDS = 1.0, 0.05
 
 
 class Command(BaseCommand):
@@ -34,6 +36,9 @@ class Command(BaseCommand):
         sweep.add_argument("event_id", nargs="?", type=int, help="default: every unfinished stop")
         sweep.add_argument(
             "--once", action="store_true", help="one round; exit 1 if a venue has not confirmed"
+        )
+        sweep.add_argument(
+            "--unless-answered", action="store_true", help="leave it to a guard that begins within a second"
         )
         sweep.add_argument("--scope", default="all", help="offline: all, venue:V or account:A")
         offline_verbs.add_options(sweep)
@@ -100,6 +105,9 @@ class Command(BaseCommand):
         if options["offline"]:
             self.stop_offline(options)
             return
+        if options["unless_answered"] and wait_for_answer(options["event_id"]):
+            self.stdout.write("a guard sweeps it")
+            return
         while True:
             events = [
                 services.sweep_stop(event_id=event_id, clocks=get_clocks())
@@ -154,6 +162,16 @@ def describe_cause(row: models.Restriction) -> str:
     else:
         word = f"{row.pk} waits for the word of a {release_of(row).value}"
     return f"{row.cause} since {row.since_at.isoformat()}, {word}: {row.reason}"
+
+
+def wait_for_answer(event_id: int | None) -> bool:
+    """Whether within a second somebody has noted what the venues said to the stops that wait for it."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while not is_answered([selectors.get_stop_event(number) for number in list_event_ids(event_id)]):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
 
 
 def list_event_ids(event_id: int | None) -> list[int]:
